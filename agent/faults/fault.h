@@ -1,0 +1,46 @@
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "agent/net/relay.h"
+#include "agent/process/running_service.h"
+#include "proto/fault.pb.h"
+#include "proto/timeline.pb.h"
+
+namespace squall {
+
+enum class HealFor {
+  kFaultOver,  // the service is to be as it was
+  kRunOver,    // the services that squall runs are about to be stopped: nothing is started again
+};
+
+// One fault of a run. Calls come one at a time.
+class ActiveFault {
+ public:
+  virtual ~ActiveFault() = default;
+  // Done and confirmed, or an error and nothing is left changed.
+  virtual absl::Status Inject() = 0;
+  // Undone and confirmed by looking at the world. Idempotent.
+  virtual absl::Status Heal(HealFor reason) = 0;
+  virtual Evidence Seen() = 0;
+};
+
+// What faults act on; outlives them.
+struct FaultContext {
+  Relay* relay = nullptr;
+  std::map<std::string, std::unique_ptr<RunningService>>* services = nullptr;
+  uint64_t seed = 0;  // of this fault
+  const std::atomic<bool>* cancelled = nullptr;  // the run is ending: stop waiting
+};
+
+// Never null: a switch over the kinds.
+std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& context);
+
+std::unique_ptr<ActiveFault> MakeLatency(const Latency& latency, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeKill(const Kill& kill, const FaultContext& context);
+
+}  // namespace squall

@@ -1,0 +1,27 @@
+#include "agent/faults/fault.h"
+
+namespace squall {
+namespace {
+
+// A fault that this agent is too old to know.
+class Unknown : public ActiveFault {
+  absl::Status Inject() override { return absl::UnimplementedError("this agent does not know the fault"); }
+  absl::Status Heal(HealFor) override { return absl::OkStatus(); }
+  Evidence Seen() override { return {}; }
+};
+
+}  // namespace
+
+std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& context) {
+  switch (fault.kind_case()) {
+    case Fault::kLatency:
+      return MakeLatency(fault.latency(), context);
+    case Fault::kKill:
+      return MakeKill(fault.kill(), context);
+    case Fault::KIND_NOT_SET:
+      break;
+  }
+  return std::make_unique<Unknown>();
+}
+
+}  // namespace squall

@@ -1,0 +1,38 @@
+// Requests that ended, gathered into the columns of a timeline record.
+#pragma once
+
+#include <cstdint>
+
+#include "proto/timeline.pb.h"
+
+namespace squall {
+
+struct EndedRequest {
+  int64_t number = 0;
+  int64_t intended_ns = 0;
+  int64_t sent_ns = 0;
+  int64_t end_ns = 0;
+  int32_t status = 0;
+  Outcome outcome = OUTCOME_UNSPECIFIED;
+};
+
+// Plain data under delta coding; not thread-safe.
+class RequestColumns {
+ public:
+  explicit RequestColumns(std::string load) : load_(std::move(load)) {}
+
+  void Add(const EndedRequest& request);
+  int size() const { return columns_.outcome_size(); }
+
+  // The requests since the last call. Each record starts anew with absolute values, so that it can be read
+  // alone.
+  Requests Take();
+
+ private:
+  std::string load_;
+  Requests columns_;
+  int64_t last_intended_us_ = 0;
+  int64_t last_number_ = 0;
+};
+
+}  // namespace squall

@@ -1,0 +1,331 @@
+#include "agent/load/http_loop.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "absl/memory/memory.h"
+#include "absl/status/status.h"
+#include "agent/load/trace.h"
+#include "base/clock.h"
+
+namespace squall {
+namespace {
+
+constexpr int64_t kMillisecond = 1'000'000;
+constexpr int64_t kFlushEvery = 250 * kMillisecond;
+// Overdue requests sent in a row before answers get a turn; they are due still, so the timer fires at once.
+constexpr int kSendsInARow = 64;
+// Rows in a record, so that one record stays well below what gRPC takes.
+constexpr int kRows = 20'000;
+
+timespec ToTimespec(int64_t ns) {
+  return {static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
+}
+
+// Fires at this instant of CLOCK_BOOTTIME, at once when it has passed, never when there is none.
+void ArmAt(int timer, std::optional<int64_t> at_ns, int64_t every_ns = 0) {
+  itimerspec spec = {};
+  if (at_ns.has_value()) spec.it_value = ToTimespec(std::max<int64_t>(*at_ns, 1));
+  spec.it_interval = ToTimespec(every_ns);
+  timerfd_settime(timer, TFD_TIMER_ABSTIME, &spec, nullptr);
+}
+
+// Timers and the eventfd alike are read as a counter of 8 bytes. Nothing to read is fine.
+void Drain(int fd) {
+  uint64_t count;
+  [[maybe_unused]] const ssize_t got = read(fd, &count, sizeof count);
+}
+
+absl::Status Watch(int epoll, int fd) {
+  epoll_event event = {};
+  event.events = EPOLLIN;
+  event.data.fd = fd;
+  if (fd >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0) return absl::OkStatus();
+  return absl::ErrnoToStatus(errno, "no descriptor left for a load");
+}
+
+uint32_t ToEpoll(int what) {
+  uint32_t events = 0;
+  if (what & CURL_POLL_IN) events |= EPOLLIN;
+  if (what & CURL_POLL_OUT) events |= EPOLLOUT;
+  return events;
+}
+
+int ToCurl(uint32_t events) {
+  int what = 0;
+  if (events & (EPOLLIN | EPOLLHUP)) what |= CURL_CSELECT_IN;
+  if (events & EPOLLOUT) what |= CURL_CSELECT_OUT;
+  if (events & EPOLLERR) what |= CURL_CSELECT_ERR;
+  return what;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<HttpLoop>> HttpLoop::Make(const Load& load, absl::string_view run_id,
+                                                         uint64_t seed, int64_t start_ns, Sink sink) {
+  absl::StatusOr<HttpRequest> request = MakeHttpRequest(load, run_id);
+  if (!request.ok()) return request.status();
+  absl::StatusOr<Pacer> pacer = Pacer::Make(load, start_ns);
+  if (!pacer.ok()) return pacer.status();
+  if (load.max_in_flight() < 1) return absl::InvalidArgumentError("max_in_flight must be 1 or more");
+  std::unique_ptr<HttpLoop> loop = absl::WrapUnique(new HttpLoop(
+      *std::move(request), *std::move(pacer), load, TracePrefix(run_id, load.name(), seed), std::move(sink)));
+  if (absl::Status status = loop->Open(); !status.ok()) return status;
+  return loop;
+}
+
+HttpLoop::HttpLoop(HttpRequest request, Pacer pacer, const Load& load, uint64_t trace_prefix, Sink sink)
+    : request_(std::move(request)),
+      load_(load.name()),
+      trace_prefix_(trace_prefix),
+      max_in_flight_(static_cast<size_t>(load.max_in_flight())),
+      sink_(std::move(sink)),
+      pacer_(std::move(pacer)),
+      columns_(load.name()) {}
+
+absl::Status HttpLoop::Open() {
+  epoll_ = epoll_create1(EPOLL_CLOEXEC);
+  pace_timer_ = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+  curl_timer_ = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+  flush_timer_ = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+  wake_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  for (const int fd : {pace_timer_, curl_timer_, flush_timer_, wake_}) {
+    if (absl::Status status = Watch(epoll_, fd); !status.ok()) return status;
+  }
+  multi_ = curl_multi_init();
+  if (multi_ == nullptr) return absl::ResourceExhaustedError("libcurl could not be made ready");
+  curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &OnSocket);
+  curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
+  curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &OnTimer);
+  curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
+  curl_multi_setopt(multi_, CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_NOTHING));
+  // Room to keep every connection: throwing out the oldest would walk through all of them.
+  curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(max_in_flight_ + 16));
+  // The first is made now, so that a request that cannot be made at all is an error of the start.
+  absl::StatusOr<std::unique_ptr<HttpTransfer>> transfer =
+      HttpTransfer::Make(&request_, trace_prefix_, &open_sockets_);
+  if (!transfer.ok()) return transfer.status();
+  idle_.push_back(*std::move(transfer));
+  return absl::OkStatus();
+}
+
+HttpLoop::~HttpLoop() {
+  for (const auto& transfer : in_flight_) curl_multi_remove_handle(multi_, transfer->easy());
+  in_flight_.clear();
+  idle_.clear();
+  if (multi_ != nullptr) curl_multi_cleanup(multi_);
+  for (const int fd : {epoll_, pace_timer_, curl_timer_, flush_timer_, wake_}) {
+    if (fd >= 0) close(fd);
+  }
+}
+
+void HttpLoop::StartSteps(int64_t at_ns) {
+  {
+    absl::MutexLock lock(&mutex_);
+    command_.steps_at_ns = at_ns;
+  }
+  Wake();
+}
+
+void HttpLoop::Stop(int64_t until_ns) {
+  {
+    absl::MutexLock lock(&mutex_);
+    command_.stop_until_ns = std::min(until_ns, command_.stop_until_ns.value_or(until_ns));
+  }
+  Wake();
+}
+
+void HttpLoop::Wake() {
+  const uint64_t one = 1;
+  // Fails only when the counter is full, and then it wakes as well.
+  [[maybe_unused]] const ssize_t put = write(wake_, &one, sizeof one);
+}
+
+void HttpLoop::Run() {
+  ArmPace();
+  ArmAt(flush_timer_, BootNanos() + kFlushEvery, kFlushEvery);
+  std::array<epoll_event, 128> events;
+  while (!stop_until_ns_.has_value() || (!in_flight_.empty() && BootNanos() < *stop_until_ns_)) {
+    const int count = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), -1);
+    for (int i = 0; i < count; ++i) {
+      HandleEvent(events[i].data.fd, events[i].events);
+      // What is due goes first, however many answers are waiting.
+      SendDue();
+    }
+    ArmPace();
+  }
+  AbandonRest();
+  Flush();
+}
+
+void HttpLoop::HandleEvent(int fd, uint32_t events) {
+  if (fd == pace_timer_) {
+    Drain(fd);
+  } else if (fd == flush_timer_) {
+    Drain(fd);
+    Flush();
+  } else if (fd == curl_timer_) {
+    Drain(fd);
+    Kick(CURL_SOCKET_TIMEOUT, 0);
+  } else if (fd == wake_) {
+    Drain(fd);
+    HandleCommands();
+  } else {
+    Kick(fd, ToCurl(events));
+  }
+}
+
+void HttpLoop::HandleCommands() {
+  Command command;
+  {
+    absl::MutexLock lock(&mutex_);
+    command = command_;
+  }
+  if (command.steps_at_ns.has_value()) pacer_.StartSteps(*command.steps_at_ns);
+  stop_until_ns_ = command.stop_until_ns;
+}
+
+void HttpLoop::ArmPace() {
+  ArmAt(pace_timer_, stop_until_ns_.has_value() ? stop_until_ns_ : pacer_.NextDueNs());
+}
+
+void HttpLoop::SendDue() {
+  if (stop_until_ns_.has_value()) return;
+  for (int i = 0; i < kSendsInARow; ++i) {
+    const std::optional<int64_t> due_ns = pacer_.NextDueNs();
+    const int64_t now_ns = BootNanos();
+    if (!due_ns.has_value() || *due_ns > now_ns) return;
+    Send(pacer_.NextNumber(), *due_ns, now_ns);
+    pacer_.Advance();
+  }
+}
+
+void HttpLoop::Send(int64_t number, int64_t intended_ns, int64_t now_ns) {
+  ++intended_;
+  std::unique_ptr<HttpTransfer> transfer = in_flight_.size() < max_in_flight_ ? TakeTransfer() : nullptr;
+  if (transfer == nullptr) {
+    ++not_sent_;
+    return;
+  }
+  // libcurl looks for a kept connection by walking through all that there are. While a target says nothing
+  // these are thousands, all of them busy.
+  const bool fresh = open_sockets_ <= static_cast<int64_t>(in_flight_.size());
+  transfer->Prepare(number, intended_ns, now_ns, fresh);
+  transfer->slot = in_flight_.size();
+  CURL* const easy = transfer->easy();
+  in_flight_.push_back(std::move(transfer));
+  ++sent_;
+  curl_multi_add_handle(multi_, easy);
+  Kick(CURL_SOCKET_TIMEOUT, 0);
+}
+
+std::unique_ptr<HttpTransfer> HttpLoop::TakeTransfer() {
+  if (idle_.empty()) {
+    absl::StatusOr<std::unique_ptr<HttpTransfer>> made =
+        HttpTransfer::Make(&request_, trace_prefix_, &open_sockets_);
+    return made.ok() ? *std::move(made) : nullptr;
+  }
+  std::unique_ptr<HttpTransfer> transfer = std::move(idle_.back());
+  idle_.pop_back();
+  return transfer;
+}
+
+void HttpLoop::Kick(curl_socket_t socket, int events) {
+  int running = 0;
+  curl_multi_socket_action(multi_, socket, events, &running);
+  // From inside its callback libcurl must not be called, so a timer that is due already waits until here. A
+  // few turns are enough for anything but a fault of libcurl's; the timer takes over then.
+  for (int turn = 0; std::exchange(curl_is_due_, false); ++turn) {
+    if (turn == 4) {
+      ArmAt(curl_timer_, 1);
+      break;
+    }
+    curl_multi_socket_action(multi_, CURL_SOCKET_TIMEOUT, 0, &running);
+  }
+  Collect();
+}
+
+void HttpLoop::Collect() {
+  int left = 0;
+  while (const CURLMsg* message = curl_multi_info_read(multi_, &left)) {
+    if (message->msg != CURLMSG_DONE) continue;
+    HttpTransfer* const transfer = HttpTransfer::Of(message->easy_handle);
+    const HttpTransfer::Ended ended = transfer->End(message->data.result, BootNanos());
+    curl_multi_remove_handle(multi_, transfer->easy());
+    if (ended.never_sent) {
+      --sent_;
+      ++not_sent_;
+    } else {
+      columns_.Add(ended.request);
+    }
+    const size_t slot = transfer->slot;
+    idle_.push_back(std::move(in_flight_[slot]));
+    if (slot + 1 < in_flight_.size()) {
+      in_flight_[slot] = std::move(in_flight_.back());
+      in_flight_[slot]->slot = slot;
+    }
+    in_flight_.pop_back();
+    if (columns_.size() >= kRows) Flush();
+  }
+}
+
+void HttpLoop::AbandonRest() {
+  const int64_t end_ns = BootNanos();
+  std::sort(in_flight_.begin(), in_flight_.end(),
+            [](const auto& a, const auto& b) { return a->number() < b->number(); });
+  for (const auto& transfer : in_flight_) {
+    columns_.Add(transfer->Abandon(end_ns));
+    curl_multi_remove_handle(multi_, transfer->easy());
+  }
+  in_flight_.clear();
+}
+
+void HttpLoop::Flush() {
+  if (columns_.size() > 0) {
+    Record record;
+    *record.mutable_requests() = columns_.Take();
+    sink_(std::move(record));
+  }
+  Record record;
+  LoadStats& stats = *record.mutable_load_stats();
+  stats.set_load(load_);
+  stats.set_at_ns(BootNanos());
+  stats.set_intended(std::exchange(intended_, 0));
+  stats.set_sent(std::exchange(sent_, 0));
+  stats.set_not_sent(std::exchange(not_sent_, 0));
+  stats.set_in_flight(static_cast<int64_t>(in_flight_.size()));
+  stats.set_trace_prefix(trace_prefix_);
+  sink_(std::move(record));
+}
+
+int HttpLoop::OnSocket(CURL*, curl_socket_t socket, int what, void* self, void* known) {
+  HttpLoop& loop = *static_cast<HttpLoop*>(self);
+  if (what == CURL_POLL_REMOVE) {
+    epoll_ctl(loop.epoll_, EPOLL_CTL_DEL, socket, nullptr);
+    return 0;
+  }
+  epoll_event event = {};
+  event.events = ToEpoll(what);
+  event.data.fd = socket;
+  epoll_ctl(loop.epoll_, known == nullptr ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, socket, &event);
+  if (known == nullptr) curl_multi_assign(loop.multi_, socket, self);
+  return 0;
+}
+
+int HttpLoop::OnTimer(CURLM*, long timeout_ms, void* self) {
+  HttpLoop& loop = *static_cast<HttpLoop*>(self);
+  loop.curl_is_due_ = timeout_ms == 0;
+  if (timeout_ms == 0) return 0;
+  ArmAt(loop.curl_timer_,
+        timeout_ms < 0 ? std::nullopt : std::optional(BootNanos() + timeout_ms * kMillisecond));
+  return 0;
+}
+
+}  // namespace squall

@@ -1,0 +1,95 @@
+#include "agent/load/pacer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace squall {
+namespace {
+
+constexpr double kNanosPerSecond = 1e9;
+
+absl::Status CheckRate(double rate, const char* of) {
+  if (std::isfinite(rate) && rate >= 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the rate of ", of, " is ", rate, "/s; it must be 0/s or more"));
+}
+
+int64_t LengthNs(const Step& step) {
+  // The range that Duration allows, 10,000 years, does not fit; 100 years do, and are endless for a run.
+  constexpr int64_t kMost = int64_t{100} * 365 * 86400;
+  return std::min(step.for_().seconds(), kMost) * 1'000'000'000 + step.for_().nanos();
+}
+
+// Sums of rate times length are off by rounding; a request that is due exactly when the rate changes must not
+// depend on it.
+double Snap(double count) {
+  const double whole = std::round(count);
+  return std::abs(count - whole) < 1e-6 ? whole : count;
+}
+
+double CountAt(int64_t ns, int64_t start_ns, double count, double per_second) {
+  return Snap(count + static_cast<double>(ns - start_ns) / kNanosPerSecond * per_second);
+}
+
+}  // namespace
+
+absl::StatusOr<Pacer> Pacer::Make(const Load& load, int64_t start_ns) {
+  if (load.steps().empty()) {
+    if (absl::Status status = CheckRate(load.rate(), "the load"); !status.ok()) return status;
+    if (load.rate() == 0) return absl::InvalidArgumentError("the load has neither a rate nor steps");
+    return Pacer({}, Segment{start_ns, 0, load.rate()});
+  }
+  for (const Step& step : load.steps()) {
+    if (absl::Status status = CheckRate(step.rate(), "a step"); !status.ok()) return status;
+    if (step.for_().seconds() < 0 || step.for_().nanos() < 0) {
+      return absl::InvalidArgumentError("a step lasts less than no time");
+    }
+  }
+  return Pacer({load.steps().begin(), load.steps().end()}, Segment{start_ns, 0, load.steps(0).rate()});
+}
+
+std::optional<int64_t> Pacer::DueNs(int64_t number) const {
+  const double k = static_cast<double>(number);
+  for (size_t i = first_; i < segments_.size(); ++i) {
+    const Segment& segment = segments_[i];
+    const bool last = i + 1 == segments_.size();
+    // The end of a segment belongs to the next one.
+    if (!last && k >= segments_[i + 1].count) continue;
+    if (segment.per_second == 0) return std::nullopt;
+    const double ns = (k - segment.count) / segment.per_second * kNanosPerSecond;
+    if (ns >= static_cast<double>(INT64_MAX - std::max<int64_t>(segment.start_ns, 0))) return std::nullopt;
+    return std::max(segment.start_ns + static_cast<int64_t>(std::llround(std::max(ns, 0.0))), last_due_ns_);
+  }
+  return std::nullopt;
+}
+
+std::optional<int64_t> Pacer::NextDueNs() const { return DueNs(next_); }
+
+void Pacer::Advance() {
+  const std::optional<int64_t> due = NextDueNs();
+  if (!due.has_value()) return;
+  last_due_ns_ = *due;
+  ++next_;
+  while (first_ + 1 < segments_.size() && static_cast<double>(next_) >= segments_[first_ + 1].count) ++first_;
+}
+
+void Pacer::StartSteps(int64_t at_ns) {
+  if (steps_.empty() || stepping_) return;
+  stepping_ = true;
+  const Segment before = segments_.back();
+  int64_t start_ns = std::max({at_ns, last_due_ns_, before.start_ns});
+  double count = CountAt(start_ns, before.start_ns, before.count, before.per_second);
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    segments_.push_back({start_ns, count, steps_[i].rate()});
+    const int64_t length_ns = LengthNs(steps_[i]);
+    if (start_ns > INT64_MAX - length_ns) break;  // never ends: what follows is never reached
+    count = CountAt(start_ns + length_ns, start_ns, count, steps_[i].rate());
+    start_ns += length_ns;
+  }
+}
+
+}  // namespace squall

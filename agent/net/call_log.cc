@@ -1,0 +1,40 @@
+#include "agent/net/call_log.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace squall {
+
+void CallLog::Add(const std::string& edge, const SeenCall& call) {
+  absl::MutexLock lock(&mutex_);
+  calls_[edge].push_back(call);
+}
+
+std::vector<Record> CallLog::Flush() {
+  std::map<std::string, std::vector<SeenCall>> calls;
+  {
+    absl::MutexLock lock(&mutex_);
+    calls.swap(calls_);
+  }
+  std::vector<Record> records;
+  for (const auto& [edge, seen] : calls) {
+    Record record;
+    Arrivals& arrivals = *record.mutable_arrivals();
+    arrivals.set_edge(edge);
+    int64_t last_us = 0;
+    for (const SeenCall& call : seen) {
+      const int64_t start_us = call.start_ns / 1000;
+      arrivals.add_start_us(start_us - last_us);
+      last_us = start_us;
+      arrivals.add_duration_us(static_cast<uint32_t>(
+          std::clamp<int64_t>((call.end_ns - call.start_ns) / 1000, 0, std::numeric_limits<uint32_t>::max())));
+      arrivals.add_status(static_cast<uint32_t>(call.status));
+      arrivals.add_result(call.result);
+    }
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+}  // namespace squall

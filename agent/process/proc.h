@@ -1,0 +1,55 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+// What /proc says of processes. All functions are thread-safe and look anew each time.
+namespace squall {
+
+// One process for good: pids are used again, start times with them are not.
+struct ProcessId {
+  pid_t pid = 0;
+  uint64_t start_ticks = 0;  // since boot, as in /proc/PID/stat
+  friend bool operator==(const ProcessId&, const ProcessId&) = default;
+};
+
+struct ProcStat {
+  ProcessId id;
+  std::string name;
+  char state = '?';
+  pid_t parent = 0;
+  pid_t group = 0;
+  double cpu_seconds = 0;  // user and system
+  int threads = 0;
+  int64_t rss_bytes = 0;
+};
+
+// NOT_FOUND when there is no such process.
+absl::StatusOr<ProcStat> ReadStat(pid_t pid);
+// It runs, and is not just waiting to be reaped.
+bool IsAlive(const ProcessId& process);
+std::vector<pid_t> AllPids();
+// `root` and everything below it, by parent; those that are alive.
+std::vector<ProcessId> WithDescendants(const std::vector<ProcessId>& roots);
+// The arguments, joined by single spaces; empty for kernel threads and zombies.
+std::string CommandLine(pid_t pid);
+// Descriptors open, -1 when that may not be seen.
+int FdCount(pid_t pid);
+// TCP ports on which the process's network namespace listens, and that one of `pids` holds.
+std::set<int> ListeningPorts(const std::vector<ProcessId>& pids);
+// The pids that hold a socket which listens on `port` in the agent's network namespace.
+std::vector<pid_t> PidsListeningOn(int port);
+// The last field of the cgroup lines of /proc/PID/cgroup, v2 first.
+std::vector<std::string> CgroupsOf(pid_t pid);
+// The agent, its parents up to pid 1: never a target.
+bool IsOutOfReach(pid_t pid);
+// The whole file; empty when it cannot be read.
+std::string Slurp(const std::string& path);
+
+}  // namespace squall

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "agent/events.h"
+#include "agent/guardian.h"
+#include "agent/net/netns.h"
+#include "agent/process/cgroup.h"
+#include "agent/process/hold.h"
+#include "agent/process/main_thread.h"
+#include "agent/process/proc.h"
+#include "proto/scenario.pb.h"
+
+namespace squall {
+
+// One service of a run: processes that squall starts and ends, or that it attaches to and leaves alone. Thread-safe.
+class RunningService {
+ public:
+  struct Context {
+    std::string folder;          // of the scenario
+    std::string holder;          // who to name when another run wants the service
+    MainThread* main_thread;     // all three outlive the service
+    const Guardian* guardian;
+    Events* events;
+  };
+  RunningService(const Service& service, Context context);
+  ~RunningService();
+
+  bool IsRun() const { return service_.run_size() > 0; }
+  const std::string& name() const { return service_.name(); }
+
+  // Makes the cgroup of a service that squall runs, or finds the process to attach to and takes hold of it. Changes
+  // nothing about either.
+  absl::Status Claim();
+  // The cgroup v2 folder in which the service's processes are; NOT_FOUND without one.
+  absl::StatusOr<std::string> CgroupFolder() const;
+
+  // For services that squall runs. Start returns once the program executes.
+  absl::Status Start();
+  // Waits until the ready check holds. FAILED_PRECONDITION when it exits before or does not become ready in time, with the
+  // end of what it printed.
+  absl::Status WaitReady(const std::function<bool()>& cancelled);
+  // SIGTERM, SIGKILL after two seconds, then everything it left in its group and cgroup.
+  absl::Status Stop();
+  // The next exit was asked for.
+  void ExpectExit() { exit_expected_ = true; }
+
+  // Everything that belongs to it and is alive.
+  std::vector<ProcessId> Processes() const;
+  std::optional<ProcessId> Leader() const;
+  absl::StatusOr<NetNamespace> Namespace() const;
+
+  // Notices an exit. Called every few milliseconds.
+  void Look();
+
+ private:
+  absl::Status StartOnMainThread();
+  void ReadOutput(Fd pipe);
+  void Tell(ServiceEvent::What what, pid_t pid, std::string message, bool expected);
+  std::string LastOutput() const;
+  bool ReadyAddressIsTaken() const;
+
+  const Service service_;
+  const Context context_;
+  std::optional<Cgroup> cgroup_;
+  Hold hold_;
+  std::atomic<bool> exit_expected_ = false;
+
+  mutable absl::Mutex mutex_;
+  std::optional<ProcessId> leader_ ABSL_GUARDED_BY(mutex_);
+  bool running_ ABSL_GUARDED_BY(mutex_) = false;
+  std::string exit_ ABSL_GUARDED_BY(mutex_);
+  std::string last_output_ ABSL_GUARDED_BY(mutex_);
+  std::atomic<bool> stop_reading_ = false;
+  std::thread reader_;
+};
+
+}  // namespace squall

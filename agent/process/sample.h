@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "agent/process/proc.h"
+#include "proto/timeline.pb.h"
+
+namespace squall {
+
+// Samples the host and services: shares of CPU are since the sample before. Not thread-safe.
+class Sampler {
+ public:
+  HostSample Host();
+  ServiceSample Service(const std::string& name, const std::vector<ProcessId>& processes);
+
+ private:
+  struct CpuTimes {
+    double total = 0, idle = 0, steal = 0;
+  };
+  CpuTimes last_host_;
+  struct LastService {
+    int64_t at_ns = 0;
+    std::map<pid_t, double> cpu_seconds;
+  };
+  std::map<std::string, LastService> last_services_;
+};
+
+}  // namespace squall

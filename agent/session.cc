@@ -1,0 +1,349 @@
+#include "agent/session.h"
+
+#include <functional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "agent/process/spawn.h"
+#include "base/clock.h"
+
+namespace squall {
+namespace {
+
+// What is still in flight when the load has stopped is not waited for any longer.
+constexpr absl::Duration kLongestWait = absl::Seconds(5);
+constexpr char kRedirected[] = "connects redirected by cgroup BPF";
+
+const Service* FindService(const Scenario& scenario, const std::string& name) {
+  for (const Service& service : scenario.services()) {
+    if (service.name() == name) return &service;
+  }
+  return nullptr;
+}
+
+uint64_t SeedOf(int64_t run_seed, const std::string& fault) {
+  // FNV-1a: the same on every host, unlike std::hash.
+  uint64_t hash = 14695981039346656037u ^ static_cast<uint64_t>(run_seed);
+  for (const char c : fault) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
+  return hash;
+}
+
+}  // namespace
+
+Session::Session(std::string run_id, std::string holder, absl::Duration lease, MainThread* main_thread,
+                 const Guardian* guardian)
+    : run_id_(std::move(run_id)),
+      holder_(std::move(holder)),
+      lease_(lease),
+      main_thread_(main_thread),
+      guardian_(guardian),
+      renewed_ns_(BootNanos()) {
+  heartbeat_ = std::make_unique<Heartbeat>([this](Stall stall) {
+    Record record;
+    *record.mutable_stall() = std::move(stall);
+    events_.Push(std::move(record));
+  });
+  relay_ = std::make_unique<Relay>([this](const std::string& edge, const SeenCall& call) { calls_.Add(edge, call); });
+  watcher_ = std::thread([this] { Watch(); });
+}
+
+Session::~Session() {
+  Cancel();
+  Finish(absl::ZeroDuration());
+  stop_watching_ = true;
+  watcher_.join();
+}
+
+void Session::Renew() { renewed_ns_ = BootNanos(); }
+
+bool Session::LeaseIsOver() const { return BootNanos() - renewed_ns_ > absl::ToInt64Nanoseconds(lease_); }
+
+absl::StatusOr<PrepareReply> Session::Prepare(const PrepareRequest& request) {
+  absl::MutexLock lock(&mutex_);
+  if (finished_) return absl::FailedPreconditionError("the run is over");
+  if (!services_.empty()) return absl::FailedPreconditionError("the run is prepared already");
+  const absl::Status status = CheckPlaces(request.scenario());
+  if (!status.ok()) return status;
+  request_ = request;
+  PrepareReply reply;
+  for (const Edge& edge : request.scenario().edges()) {
+    (*reply.mutable_edge_mechanisms())[edge.name()] =
+        edge.relay_at().empty() ? kRedirected : absl::StrCat("relay at ", edge.relay_at());
+  }
+  return reply;
+}
+
+// Everything that can be known to be impossible before anything is touched.
+absl::Status Session::CheckPlaces(const Scenario& scenario) {
+  for (const Service& service : scenario.services()) {
+    const absl::Status user = CheckUser(service.user());
+    if (!user.ok()) return user;
+  }
+  for (const Edge& edge : scenario.edges()) {
+    if (!edge.relay_at().empty()) continue;
+    const Service* from = FindService(scenario, edge.from());
+    const std::string why_not = Intercept::WhyNot(from != nullptr && from->has_attach());
+    if (!why_not.empty()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("edge ", edge.name(), ": ", why_not, "; without, write relay_at: \"HOST:PORT\" on the edge and let ",
+                       edge.from(), " call that address"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<StartServicesReply> Session::StartServices() {
+  absl::MutexLock lock(&mutex_);
+  if (finished_) return absl::FailedPreconditionError("the run is over");
+  StartServicesReply reply;
+  for (const Service& service : request_.scenario().services()) {
+    services_[service.name()] = std::make_unique<RunningService>(
+        service, RunningService::Context{request_.folder(), holder_, main_thread_, guardian_, &events_});
+  }
+  // In the order of the scenario, so that what fails first is what the reader sees first.
+  const auto each = [&](const std::function<absl::Status(RunningService&)>& step) -> absl::Status {
+    for (const Service& service : request_.scenario().services()) {
+      const absl::Status status = step(*services_.at(service.name()));
+      if (!status.ok()) return absl::Status(status.code(), absl::StrCat(status.message()));
+    }
+    return absl::OkStatus();
+  };
+  absl::Status status = each([](RunningService& service) {
+    const absl::Status claimed = service.Claim();
+    return claimed.ok() ? claimed
+                        : absl::Status(claimed.code(), absl::StrCat("service ", service.name(), ": ", claimed.message()));
+  });
+  watching_services_ = true;
+  if (status.ok()) status = OpenEdges();
+  watching_edges_ = true;
+  if (status.ok()) status = each([](RunningService& s) { return s.IsRun() ? s.Start() : absl::OkStatus(); });
+  if (status.ok()) status = each([&](RunningService& s) { return s.WaitReady([this] { return cancelled_.load(); }); });
+  if (status.ok()) status = each([&](RunningService& s) { return FollowNamespace(s, reply); });
+  if (!status.ok()) return status;
+  return reply;
+}
+
+RunningService* Session::Of(const Edge& edge) const { return services_.at(edge.from()).get(); }
+
+absl::Status Session::OpenEdges() {
+  for (const Edge& edge : request_.scenario().edges()) {
+    const absl::Status status = OpenEdge(edge);
+    if (!status.ok()) return absl::Status(status.code(), absl::StrCat("edge ", edge.name(), ": ", status.message()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Session::OpenEdge(const Edge& edge) {
+  RunningService& service = *Of(edge);
+  Relay::EdgeOptions options;
+  options.name = edge.name();
+  options.parse_http = edge.protocol() != Edge::PROTOCOL_TCP;
+  absl::StatusOr<std::vector<Address>> to = ResolveAddress(edge.to());
+  if (!to.ok()) return to.status();
+  options.to = *std::move(to);
+  if (!edge.relay_at().empty()) {
+    const absl::StatusOr<std::vector<Address>> at = ResolveAddress(edge.relay_at());
+    if (!at.ok()) return at.status();
+    options.relay_at = at->front();
+  } else {
+    std::unique_ptr<Intercept>& intercept = intercepts_[edge.from()];
+    if (intercept == nullptr) {
+      const absl::StatusOr<std::string> folder = service.CgroupFolder();
+      if (!folder.ok()) return folder.status();
+      absl::StatusOr<std::unique_ptr<Intercept>> attached = Intercept::Attach(*folder, /*by_process=*/!service.IsRun());
+      if (!attached.ok()) return attached.status();
+      intercept = *std::move(attached);
+    }
+    options.intercept = intercept.get();
+    const absl::Status marked = FollowProcesses(service, *intercept);
+    if (!marked.ok()) return marked;
+  }
+  // A service that is yet to be started is taken to be in the agent's namespace; FollowNamespace looks again.
+  absl::StatusOr<NetNamespace> ns = service.IsRun() && !service.Leader() ? NetNamespace::Own() : service.Namespace();
+  if (!ns.ok()) return ns.status();
+  namespaces_.push_back(std::make_unique<NetNamespace>(*std::move(ns)));
+  absl::Status status = relay_->Open(options, *namespaces_.back());
+  if (status.ok() && options.intercept != nullptr) status = options.intercept->SetNamespace(*namespaces_.back());
+  return status;
+}
+
+absl::Status Session::FollowNamespace(RunningService& service, StartServicesReply& reply) {
+  if (!service.IsRun()) {
+    if (intercepts_.count(service.name()) > 0) {
+      reply.add_notes(absl::StrCat("Connections that ", service.name(),
+                                   " opened before the run do not go through the relay: no fault reaches them."));
+    }
+    return absl::OkStatus();
+  }
+  const absl::StatusOr<NetNamespace> ns = service.Namespace();
+  if (!ns.ok()) return ns.status();
+  if (ns->IsOwn()) return absl::OkStatus();
+  for (const Edge& edge : request_.scenario().edges()) {
+    if (edge.from() != service.name()) continue;
+    const absl::Status status = OpenEdge(edge);
+    if (!status.ok()) return absl::Status(status.code(), absl::StrCat("edge ", edge.name(), ": ", status.message()));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> Session::StartLoad() {
+  absl::MutexLock lock(&mutex_);
+  if (finished_) return absl::FailedPreconditionError("the run is over");
+  int64_t started = 0;
+  for (const Load& load : request_.scenario().load()) {
+    absl::StatusOr<std::unique_ptr<HttpLoad>> running =
+        HttpLoad::Start(load, run_id_, SeedOf(request_.seed(), load.name()),
+                        [this](Record record) { events_.Push(std::move(record)); });
+    if (!running.ok()) return running.status();
+    if (started == 0) started = (*running)->StartedNs();
+    loads_.push_back(*std::move(running));
+  }
+  return started == 0 ? BootNanos() : started;
+}
+
+void Session::StartSteps() {
+  absl::MutexLock lock(&mutex_);
+  for (const auto& load : loads_) load->StartSteps();
+}
+
+void Session::StopLoad() {
+  absl::MutexLock lock(&mutex_);
+  // All at once: the patience of one is no reason for another to go on.
+  std::vector<std::thread> stopping;
+  for (size_t i = 0; i < loads_.size(); ++i) {
+    const auto& patience = request_.scenario().load(static_cast<int>(i)).give_up_after();
+    stopping.emplace_back([this, i, &patience] {
+      loads_[i]->Stop(std::min(kLongestWait, absl::Seconds(patience.seconds()) + absl::Nanoseconds(patience.nanos())));
+    });
+  }
+  for (std::thread& thread : stopping) thread.join();
+}
+
+FaultEvent Session::Tell(const std::string& fault, FaultEvent::State state, std::string message) {
+  Record record;
+  FaultEvent& event = *record.mutable_fault();
+  event.set_fault(fault);
+  event.set_at_ns(BootNanos());
+  event.set_state(state);
+  event.set_message(std::move(message));
+  const auto found = faults_.find(fault);
+  if (found != faults_.end()) *event.mutable_evidence() = found->second.fault->Seen();
+  FaultEvent told = event;
+  events_.Push(std::move(record));
+  return told;
+}
+
+absl::StatusOr<FaultEvent> Session::Inject(const Fault& fault) {
+  absl::MutexLock lock(&mutex_);
+  if (finished_) return absl::FailedPreconditionError("the run is over");
+  if (faults_.count(fault.name()) > 0) return absl::AlreadyExistsError("the fault is injected already");
+  const FaultContext context = {relay_.get(), &services_, SeedOf(request_.seed(), fault.name()), &cancelled_};
+  const std::string& service = fault.kill().service();
+  if (fault.has_kill() && services_.count(service) == 0) {
+    return absl::InvalidArgumentError(absl::StrCat("the run has no service '", service, "'"));
+  }
+  std::unique_ptr<ActiveFault> active = MakeFault(fault, context);
+  const absl::Status status = active->Inject();
+  faults_[fault.name()].fault = std::move(active);
+  if (!status.ok()) {
+    faults_[fault.name()].fault->Heal(HealFor::kRunOver).IgnoreError();
+    Tell(fault.name(), FaultEvent::INJECTION_FAILED, std::string(status.message()));
+    return status;
+  }
+  return Tell(fault.name(), FaultEvent::INJECTED, "");
+}
+
+absl::StatusOr<FaultEvent> Session::Heal(const std::string& fault) {
+  absl::MutexLock lock(&mutex_);
+  const auto found = faults_.find(fault);
+  if (found == faults_.end()) return absl::NotFoundError(absl::StrCat("fault '", fault, "' is not injected"));
+  Tell(fault, FaultEvent::HEALING, "");
+  const absl::Status status = found->second.fault->Heal(HealFor::kFaultOver);
+  found->second.healed = status.ok();
+  return status.ok() ? Tell(fault, FaultEvent::HEALED, "")
+                     : Tell(fault, FaultEvent::HEALING_NOT_CONFIRMED, std::string(status.message()));
+}
+
+FinishReply Session::Finish(absl::Duration drain) {
+  absl::MutexLock lock(&mutex_);
+  if (finished_) return finish_reply_;
+  finished_ = true;
+  FinishReply reply;
+  for (auto& [name, injected] : faults_) {
+    if (injected.healed) continue;
+    Tell(name, FaultEvent::HEALING, "the run ends");
+    const absl::Status status = injected.fault->Heal(HealFor::kRunOver);
+    injected.healed = status.ok();
+    Tell(name, status.ok() ? FaultEvent::HEALED : FaultEvent::HEALING_NOT_CONFIRMED, std::string(status.message()));
+    if (!status.ok()) reply.add_not_healed(absl::StrCat("fault ", name, ": ", status.message()));
+  }
+  cancelled_ = true;
+  for (const auto& load : loads_) load->Stop(absl::ZeroDuration());
+  // Redirection first: from here on new connections go where they want to.
+  for (auto& [service, intercept] : intercepts_) intercept->Detach();
+  bool attached = false;
+  for (auto& [name, service] : services_) {
+    attached |= !service->IsRun();
+    const absl::Status status = service->Stop();
+    if (!status.ok()) reply.add_not_healed(absl::StrCat(status.message()));
+  }
+  relay_->Close(attached ? drain : absl::ZeroDuration());
+  TellCalls();
+  finish_reply_ = reply;
+  return reply;
+}
+
+// A service that squall did not start is told from its neighbours in the cgroup by its processes.
+absl::Status Session::FollowProcesses(const RunningService& service, Intercept& intercept) {
+  if (service.IsRun()) return absl::OkStatus();
+  std::set<pid_t> pids;
+  for (const ProcessId& process : service.Processes()) pids.insert(process.pid);
+  return intercept.SetProcesses(pids);
+}
+
+void Session::Watch() {
+  Sampler sampler;
+  int64_t next_calls = 0, next_sample = 0;
+  while (!stop_watching_) {
+    absl::SleepFor(absl::Milliseconds(10));
+    const int64_t now = BootNanos();
+    if (watching_services_) {
+      for (auto& [name, service] : services_) service->Look();
+    }
+    if (now >= next_calls) {
+      next_calls = now + 250'000'000;
+      TellCalls();
+      if (watching_edges_) {
+        for (auto& [name, intercept] : intercepts_) FollowProcesses(*services_.at(name), *intercept).IgnoreError();
+      }
+    }
+    if (now >= next_sample) {
+      next_sample = now + 1'000'000'000;
+      TellSamples(sampler);
+    }
+  }
+}
+
+void Session::TellCalls() {
+  for (Record& record : calls_.Flush()) events_.Push(std::move(record));
+}
+
+void Session::TellSamples(Sampler& sampler) {
+  Record host;
+  *host.mutable_host() = sampler.Host();
+  events_.Push(std::move(host));
+  if (!watching_services_) return;
+  for (auto& [name, service] : services_) {
+    Record record;
+    *record.mutable_sample() = sampler.Service(name, service->Processes());
+    events_.Push(std::move(record));
+  }
+  for (const Edge& edge : request_.scenario().edges()) {
+    Record record;
+    *record.mutable_edge_stats() = relay_->Stats(edge.name());
+    if (record.edge_stats().at_ns() > 0) events_.Push(std::move(record));
+  }
+}
+
+}  // namespace squall

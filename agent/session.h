@@ -1,0 +1,107 @@
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "agent/events.h"
+#include "agent/faults/fault.h"
+#include "agent/load/heartbeat.h"
+#include "agent/load/http_load.h"
+#include "agent/net/call_log.h"
+#include "agent/net/relay.h"
+#include "agent/process/running_service.h"
+#include "agent/process/sample.h"
+#include "proto/agent.pb.h"
+
+namespace squall {
+
+// Everything that the agent does for one run, from Hold to Finish. Thread-safe; calls that change the world take turns.
+class Session {
+ public:
+  Session(std::string run_id, std::string holder, absl::Duration lease, MainThread* main_thread,
+          const Guardian* guardian);
+  // Finishes.
+  ~Session();
+
+  const std::string& run_id() const { return run_id_; }
+
+  void Renew();
+  // The controller has been silent for longer than the lease.
+  bool LeaseIsOver() const;
+
+  absl::StatusOr<PrepareReply> Prepare(const PrepareRequest& request);
+  absl::StatusOr<StartServicesReply> StartServices();
+  absl::StatusOr<int64_t> StartLoad();
+  void StartSteps();
+  void StopLoad();
+  absl::StatusOr<FaultEvent> Inject(const Fault& fault);
+  absl::StatusOr<FaultEvent> Heal(const std::string& fault);
+  // Heals, takes away the relays, stops the services. `drain`: how long connections through the relays of services that
+  // go on running may take to finish. Idempotent.
+  FinishReply Finish(absl::Duration drain);
+  // Cuts short what waits (readiness, patience), so that Finish can begin.
+  void Cancel() { cancelled_ = true; }
+
+  Events& events() { return events_; }
+
+ private:
+  struct Injected {
+    std::unique_ptr<ActiveFault> fault;
+    bool healed = false;
+  };
+
+  absl::Status CheckPlaces(const Scenario& scenario);
+  RunningService* Of(const Edge& edge) const;
+  // Opens the relay of every edge; attaches the redirection of the services that need one.
+  absl::Status OpenEdges();
+  absl::Status OpenEdge(const Edge& edge);
+  // A service may have gone into another network namespace when it started: its relay follows.
+  absl::Status FollowNamespace(RunningService& service, StartServicesReply& reply);
+  static absl::Status FollowProcesses(const RunningService& service, Intercept& intercept);
+  FaultEvent Tell(const std::string& fault, FaultEvent::State state, std::string message);
+
+  // The session's own thread: lease aside, whatever has to be looked at regularly.
+  void Watch();
+  void TellCalls();
+  void TellSamples(Sampler& sampler);
+
+  const std::string run_id_;
+  const std::string holder_;
+  const absl::Duration lease_;
+  MainThread* const main_thread_;
+  const Guardian* const guardian_;
+  std::atomic<int64_t> renewed_ns_;
+  std::atomic<bool> cancelled_ = false;
+  std::atomic<bool> stop_watching_ = false;
+
+  Events events_;
+  CallLog calls_;
+
+  absl::Mutex mutex_;  // held by every call that changes the world
+  PrepareRequest request_;
+  bool finished_ = false;
+  FinishReply finish_reply_;
+  std::map<std::string, Injected> faults_;
+  std::vector<std::unique_ptr<HttpLoad>> loads_;
+  // Destroyed in the reverse order: the relay before the redirections and namespaces that it uses.
+  std::vector<std::unique_ptr<NetNamespace>> namespaces_;
+  std::map<std::string, std::unique_ptr<Intercept>> intercepts_;  // by service
+  std::unique_ptr<Relay> relay_;
+
+  // Fixed once watching_services_ is set: from then on the watching thread reads it too.
+  std::map<std::string, std::unique_ptr<RunningService>> services_;
+  std::atomic<bool> watching_services_ = false;
+  std::atomic<bool> watching_edges_ = false;  // the same for intercepts_
+  std::unique_ptr<Heartbeat> heartbeat_;
+  std::thread watcher_;
+};
+
+}  // namespace squall
