@@ -1,0 +1,114 @@
+// What the relay adds: the same load direct, through the relay, and through the relay with 50 ms of latency on the answers.
+// Prints percentiles of each round and what the delay achieved beyond the pass-through of the same round.
+//
+//   bazel-bin/agent/net/relay_bench PATH_TO_RECOMMEND [RATE] [SECONDS] [ROUNDS]
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "agent/load/http_load.h"
+#include "agent/net/relay.h"
+
+namespace squall {
+namespace {
+
+struct Percentiles {
+  double p50_ms, p99_ms, lag_p99_ms;
+  size_t count;
+};
+
+double At(std::vector<double>& values, double q) {
+  std::sort(values.begin(), values.end());
+  return values.empty() ? 0 : values[std::min(values.size() - 1, static_cast<size_t>(q * static_cast<double>(values.size())))];
+}
+
+Percentiles Measure(int port, double rate, double seconds) {
+  Load load;
+  load.set_name("bench");
+  load.mutable_http()->set_url(absl::StrCat("http://127.0.0.1:", port, "/recommend"));
+  load.mutable_http()->set_method("GET");
+  load.set_rate(rate);
+  load.mutable_give_up_after()->set_seconds(5);
+  load.set_max_in_flight(4000);
+  std::vector<double> latencies, lags;
+  auto running = HttpLoad::Start(load, "bench", 1, [&](Record record) {
+    for (int i = 0; i < record.requests().latency_us_size(); ++i) {
+      const double lag = record.requests().lag_us(i) / 1e3;
+      latencies.push_back(record.requests().latency_us(i) / 1e3 - lag);
+      lags.push_back(lag);
+    }
+  });
+  if (!running.ok()) {
+    fprintf(stderr, "%s\n", std::string(running.status().message()).c_str());
+    exit(1);
+  }
+  absl::SleepFor(absl::Seconds(seconds));
+  (*running)->Stop(absl::Seconds(2));
+  return {At(latencies, 0.5), At(latencies, 0.99), At(lags, 0.99), latencies.size()};
+}
+
+int Main(int argc, char** argv) {
+  const std::string program = argv[1];
+  const double rate = argc > 2 ? atof(argv[2]) : 1000;
+  const double seconds = argc > 3 ? atof(argv[3]) : 5;
+  const int rounds = argc > 4 ? atoi(argv[4]) : 5;
+  constexpr int kServer = 29590, kRelay = 29591;
+  const pid_t server = fork();
+  if (server == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    execl(program.c_str(), program.c_str(), absl::StrCat("--port=", kServer).c_str(), "--service-time=0ms", nullptr);
+    _exit(127);
+  }
+  const NetNamespace ns = *NetNamespace::Own();
+  Relay relay([](const std::string&, const SeenCall&) {});
+  Relay::EdgeOptions edge;
+  edge.name = "edge";
+  edge.to = *ResolveAddress(absl::StrCat("127.0.0.1:", kServer));
+  edge.relay_at = ResolveAddress(absl::StrCat("127.0.0.1:", kRelay))->front();
+  absl::SleepFor(absl::Seconds(1));
+  if (const absl::Status status = relay.Open(edge, ns); !status.ok()) {
+    fprintf(stderr, "%s\n", std::string(status.message()).c_str());
+    return 1;
+  }
+  Latency latency;
+  latency.set_edge("edge");
+  latency.mutable_delay()->set_nanos(50'000'000);
+  latency.set_direction(Latency::DIRECTION_RESPONSE);
+  printf("%.0f requests/s, %.0f s each; times in ms\n", rate, seconds);
+  printf("%-6s %-22s %-22s %-22s %-24s %s\n", "round", "direct p50/p99", "relay p50/p99", "relay + 50 p50/p99",
+         "beyond pass-through", "send lag p99");
+  for (int round = 1; round <= rounds; ++round) {
+    const Percentiles direct = Measure(kServer, rate, seconds);
+    const Percentiles through = Measure(kRelay, rate, seconds);
+    relay.SetLatency("edge", latency, 1).IgnoreError();
+    const Percentiles delayed = Measure(kRelay, rate, seconds);
+    relay.ClearLatency("edge").IgnoreError();
+    printf("%-6d %7.3f / %-7.3f      %7.3f / %-7.3f      %7.3f / %-7.3f      p50 %+6.3f p99 %+6.3f   %.3f\n", round,
+           direct.p50_ms, direct.p99_ms, through.p50_ms, through.p99_ms, delayed.p50_ms, delayed.p99_ms,
+           delayed.p50_ms - through.p50_ms - 50, delayed.p99_ms - through.p99_ms - 50, delayed.lag_p99_ms);
+    fflush(stdout);
+  }
+  kill(server, SIGKILL);
+  waitpid(server, nullptr, 0);
+  return 0;
+}
+
+}  // namespace
+}  // namespace squall
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    fprintf(stderr, "usage: relay_bench PATH_TO_RECOMMEND [RATE] [SECONDS] [ROUNDS]\n");
+    return 64;
+  }
+  return squall::Main(argc, argv);
+}

@@ -1,0 +1,178 @@
+#include "controller/agent_client.h"
+
+#include <fcntl.h>
+#include <grpcpp/create_channel_posix.h>
+#include <grpcpp/grpcpp.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <limits>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/clock.h"
+#include "base/fd.h"
+
+namespace squall {
+namespace {
+
+constexpr absl::Duration kLease = absl::Seconds(5);
+constexpr absl::Duration kRenewEvery = absl::Seconds(1);
+
+// Beside this program when installed, or in the neighbouring folder of a build.
+absl::StatusOr<std::string> FindAgentProgram() {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  for (const auto& candidate : {self.parent_path() / "squall-agent", self.parent_path() / "../agent/squall-agent"}) {
+    if (access(candidate.c_str(), X_OK) == 0) return candidate.lexically_normal().string();
+  }
+  return absl::NotFoundError(absl::StrCat("there is no squall-agent beside ", self.string(), ": install both together"));
+}
+
+}  // namespace
+
+absl::Status FromGrpc(const grpc::Status& status) {
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+}
+
+AgentClient::AgentClient(std::shared_ptr<grpc::Channel> channel) : stub_(Agent::NewStub(channel)) {}
+
+absl::StatusOr<std::unique_ptr<AgentClient>> AgentClient::StartChild() {
+  const absl::StatusOr<std::string> program = FindAgentProgram();
+  if (!program.ok()) return program.status();
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+    return absl::ErrnoToStatus(errno, "cannot make a socket for the agent");
+  }
+  Fd ours(ends[0]);
+  const Fd theirs(ends[1]);
+  const std::string fd_flag = absl::StrCat("--fd=", theirs.get());
+  const char* argv[] = {program->c_str(), fd_flag.c_str(), nullptr};
+  const pid_t parent = getpid();
+  const pid_t pid = fork();
+  if (pid < 0) return absl::ErrnoToStatus(errno, "cannot fork");
+  if (pid == 0) {
+    fcntl(theirs.get(), F_SETFD, 0);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);  // it heals, then ends
+    if (getppid() != parent) _exit(127);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
+    execv(argv[0], const_cast<char* const*>(argv));
+    _exit(127);
+  }
+  fcntl(ours.get(), F_SETFL, O_NONBLOCK);
+  std::unique_ptr<AgentClient> client(new AgentClient(grpc::CreateInsecureChannelFromFd("squall-agent", ours.Release())));
+  client->child_ = pid;
+  return client;
+}
+
+absl::StatusOr<std::unique_ptr<AgentClient>> AgentClient::Connect(const std::string& address) {
+  if (!absl::StartsWith(address, "unix:")) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", address, "': an agent is reached at unix:PATH; TCP is refused without mutual TLS"));
+  }
+  return std::unique_ptr<AgentClient>(new AgentClient(grpc::CreateChannel(address, grpc::InsecureChannelCredentials())));
+}
+
+AgentClient::~AgentClient() {
+  stop_renewing_ = true;
+  if (renewer_.joinable()) renewer_.join();
+  if (stream_ != nullptr) {
+    stream_->WritesDone();
+    if (!WaitForLastEvent(absl::Seconds(5))) hold_context_.TryCancel();
+  }
+  if (reader_.joinable()) reader_.join();
+  if (stream_ != nullptr) stream_->Finish();
+  stream_.reset();
+  stub_.reset();
+  if (child_ > 0 && !WaitForChild(absl::Seconds(5)).ok()) {
+    // Its guardian undoes what it leaves.
+    kill(child_, SIGKILL);
+    waitpid(child_, nullptr, 0);
+  }
+}
+
+absl::StatusOr<AgentClient::Clock> AgentClient::ReadClock() {
+  Clock best;
+  best.uncertainty_ns = std::numeric_limits<int64_t>::max();
+  for (int i = 0; i < 8; ++i) {
+    ReadClockReply reply;
+    const int64_t before = BootNanos();
+    const absl::Status status = Call(&Agent::Stub::ReadClock, ReadClockRequest(), reply);
+    const int64_t after = BootNanos();
+    if (!status.ok()) return status;
+    const int64_t half = (after - before) / 2;
+    if (half < best.uncertainty_ns) best = {reply.boottime_ns() - (before + half), half};
+  }
+  return best;
+}
+
+absl::Status AgentClient::Open(const std::string& run_id, const std::string& holder, absl::Duration expected,
+                               std::function<void(AgentEvent)> on_event) {
+  stream_ = stub_->Hold(&hold_context_);
+  Renewal renewal;
+  renewal.set_run_id(run_id);
+  renewal.set_holder(holder);
+  renewal.mutable_lease()->set_seconds(absl::ToInt64Seconds(kLease));
+  renewal.mutable_expected()->set_seconds(absl::ToInt64Seconds(expected));
+  stream_->Write(renewal);
+  stream_->WaitForInitialMetadata();
+  reader_ = std::thread([this, on_event = std::move(on_event)] {
+    AgentEvent event;
+    while (stream_->Read(&event)) on_event(std::move(event));
+    stream_over_ = true;
+  });
+  renewer_ = std::thread([this, run_id] {
+    Renewal again;
+    again.set_run_id(run_id);
+    int64_t next = BootNanos();
+    while (!stop_renewing_ && !stream_over_) {
+      if (BootNanos() >= next) {
+        if (!stream_->Write(again)) break;
+        next = BootNanos() + absl::ToInt64Nanoseconds(kRenewEvery);
+      }
+      absl::SleepFor(absl::Milliseconds(10));
+    }
+  });
+  // The agent answers with its metadata once the run is open; a stream that is over by now was refused.
+  absl::SleepFor(absl::Milliseconds(1));
+  if (!stream_over_) return absl::OkStatus();
+  stop_renewing_ = true;
+  renewer_.join();
+  reader_.join();
+  const absl::Status status = FromGrpc(stream_->Finish());
+  stream_.reset();
+  return status.ok() ? absl::UnavailableError("the agent ended the run at once") : status;
+}
+
+bool AgentClient::WaitForLastEvent(absl::Duration timeout) {
+  const int64_t deadline = BootNanos() + absl::ToInt64Nanoseconds(timeout);
+  while (!stream_over_ && BootNanos() < deadline) absl::SleepFor(absl::Milliseconds(2));
+  return stream_over_;
+}
+
+absl::Status AgentClient::WaitForChild(absl::Duration timeout) {
+  const int64_t deadline = BootNanos() + absl::ToInt64Nanoseconds(timeout);
+  while (child_ > 0) {
+    int status = 0;
+    if (waitpid(child_, &status, WNOHANG) == child_) {
+      child_ = 0;
+      if (WIFSIGNALED(status)) {
+        return absl::AbortedError(absl::StrCat("the agent was ended by signal ", WTERMSIG(status)));
+      }
+      break;
+    }
+    if (BootNanos() >= deadline) return absl::DeadlineExceededError("the agent does not end");
+    absl::SleepFor(absl::Milliseconds(2));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace squall

@@ -1,0 +1,105 @@
+#include "controller/assertions/attempts.h"
+
+#include <algorithm>
+#include <string>
+
+namespace squall {
+namespace {
+
+// Entries of a map of vectors; nothing for a name that it does not have.
+template <typename Map>
+const typename Map::mapped_type& ListOf(const Map& map, absl::string_view name) {
+  static const typename Map::mapped_type kNone;
+  const auto found = map.find(std::string(name));
+  return found == map.end() ? kNone : found->second;
+}
+
+void SumUp(std::vector<double>& bins) {
+  for (size_t i = 1; i < bins.size(); ++i) bins[i] += bins[i - 1];
+}
+
+}  // namespace
+
+bool IsCall(CallResult result) {
+  switch (result) {
+    case ANSWERED:
+    case FAILED:
+    case CALLER_LEFT:
+    case PEER_LEFT:
+    case STILL_OPEN:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool IsFailedCall(CallResult result) {
+  return result == FAILED || result == CALLER_LEFT || result == PEER_LEFT || result == CONNECT_REFUSED;
+}
+
+Attempts::Attempts(const Timeline& timeline, absl::string_view edge, absl::string_view load, int64_t begin_ns,
+                   int64_t end_ns)
+    : begin_ns_(begin_ns) {
+  const auto bins = static_cast<size_t>(std::max<int64_t>(end_ns - begin_ns, 0) / kBinNs);
+  calls_.resize(bins + 1);
+  answered_.resize(bins + 1);
+  requests_.resize(bins + 1);
+  std::vector<double> refused_calls(bins + 1);
+  std::vector<double> refused_counts(bins + 1);
+  auto add = [&](std::vector<double>& to, int64_t at_ns, double count) {
+    if (at_ns < begin_ns) return;
+    const auto bin = static_cast<size_t>((at_ns - begin_ns) / kBinNs);
+    if (bin < bins) to[bin + 1] += count;
+  };
+  for (const Request& request : ListOf(timeline.requests, load)) add(requests_, request.sent_ns, 1);
+  for (const Call& call : ListOf(timeline.calls, edge)) {
+    if (IsCall(call.result)) add(calls_, call.start_ns, 1);
+    if (call.result == ANSWERED) add(answered_, call.start_ns, 1);
+    if (call.result == CONNECT_REFUSED) add(refused_calls, call.start_ns, 1);
+  }
+  const std::vector<EdgeStats>& stats = ListOf(timeline.edge_stats, edge);
+  for (size_t i = 1; i < stats.size(); ++i) {
+    const auto count = static_cast<double>(stats[i].refused() - stats[i - 1].refused());
+    if (count <= 0) continue;
+    const int64_t from_ns = stats[i - 1].at_ns();
+    const auto shares = static_cast<double>(std::max<int64_t>((stats[i].at_ns() - from_ns) / kBinNs, 1));
+    for (double share = 0; share < shares; ++share) {
+      add(refused_counts, from_ns + static_cast<int64_t>(share) * kBinNs, count / shares);
+    }
+  }
+  // Some of those counted are seen as calls too.
+  for (size_t i = 1; i <= bins; ++i) calls_[i] += std::max(refused_calls[i], refused_counts[i]);
+  SumUp(calls_);
+  SumUp(answered_);
+  SumUp(requests_);
+}
+
+Refusals RefusalsWithin(const Timeline& timeline, absl::string_view edge, int64_t begin_ns, int64_t end_ns) {
+  Refusals counted;
+  const std::vector<EdgeStats>& stats = ListOf(timeline.edge_stats, edge);
+  for (size_t i = 1; i < stats.size(); ++i) {
+    const int64_t count = stats[i].refused() - stats[i - 1].refused();
+    if (count <= 0 || stats[i].at_ns() <= begin_ns || stats[i - 1].at_ns() >= end_ns) continue;
+    counted.count += count;
+    if (!counted.first_ns) counted.first_ns = stats[i].at_ns();
+  }
+  Refusals seen;
+  for (const Call& call : ListOf(timeline.calls, edge)) {
+    if (call.result != CONNECT_REFUSED || call.start_ns < begin_ns || call.start_ns > end_ns) continue;
+    ++seen.count;
+    if (!seen.first_ns) seen.first_ns = call.end_ns;
+  }
+  counted.count = std::max(counted.count, seen.count);
+  if (seen.first_ns && (!counted.first_ns || *seen.first_ns < *counted.first_ns))
+    counted.first_ns = seen.first_ns;
+  return counted;
+}
+
+int64_t FirstCountFrom(const Timeline& timeline, absl::string_view edge, int64_t at_ns) {
+  for (const EdgeStats& stats : ListOf(timeline.edge_stats, edge)) {
+    if (stats.at_ns() >= at_ns) return stats.at_ns();
+  }
+  return at_ns;
+}
+
+}  // namespace squall

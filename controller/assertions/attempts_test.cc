@@ -1,0 +1,68 @@
+#include "controller/assertions/attempts.h"
+
+#include "controller/assertions/timeline_builder.h"
+#include "gtest/gtest.h"
+
+namespace squall {
+namespace {
+
+constexpr auto Ns = TimelineBuilder::Ns;
+
+Attempts Within(const TimelineBuilder& builder, double from, double to) {
+  return Attempts(builder.Build(), "recommend", "checkout", Ns(from), Ns(to));
+}
+
+TEST(Attempts, CountsCallsByTheirStartAndRequestsByTheirSend) {
+  TimelineBuilder builder;
+  builder.Add(1.09, {200, OK, 200, 20}).AddCall(1.12, 500, CALLER_LEFT).AddCall(1.15, 1, ANSWERED);
+  const Attempts attempts = Within(builder, 1, 2);
+  ASSERT_EQ(attempts.bins(), 10u);
+  EXPECT_EQ(attempts.BinStart(1), Ns(1.1));
+  EXPECT_EQ(attempts.Requests(0, 1), 0);
+  EXPECT_EQ(attempts.Requests(1, 2), 1);
+  EXPECT_EQ(attempts.Calls(1, 2), 2);
+  EXPECT_EQ(attempts.Answered(1, 2), 1);
+  EXPECT_EQ(attempts.Calls(2, 10), 0);
+}
+
+TEST(Attempts, DoesNotCountBareConnections) {
+  EXPECT_EQ(Within(TimelineBuilder().AddCall(1.5, 1, CONNECTION), 1, 2).Calls(0, 10), 0);
+}
+
+TEST(Attempts, SpreadsRefusedConnectsOverTheTimeInWhichTheyWereCounted) {
+  TimelineBuilder builder;
+  builder.Refused(1, 100).Refused(1.5, 150).Refused(2, 150);
+  const Attempts attempts = Within(builder, 1, 2);
+  EXPECT_NEAR(attempts.Calls(0, 5), 50, 1e-6);
+  EXPECT_NEAR(attempts.Calls(0, 1), 10, 1e-6);
+  EXPECT_EQ(attempts.Calls(5, 10), 0);
+}
+
+TEST(Attempts, DoesNotCountARefusalTwiceThatIsAlsoSeenAsACall) {
+  TimelineBuilder builder;
+  builder.Refused(1, 0).Refused(1.1, 1).AddCall(1.05, 0, CONNECT_REFUSED);
+  EXPECT_EQ(Within(builder, 1, 2).Calls(0, 10), 1);
+  EXPECT_EQ(Within(TimelineBuilder().AddCall(1.05, 0, CONNECT_REFUSED), 1, 2).Calls(0, 10), 1);
+}
+
+TEST(Attempts, HasNoBinsInAnEmptySpan) { EXPECT_EQ(Within(TimelineBuilder(), 2, 1).bins(), 0u); }
+
+TEST(Refusals, AreThoseOfTheSpan) {
+  const Timeline timeline =
+      TimelineBuilder().Refused(1, 5).Refused(2, 7).Refused(3, 10).Refused(4, 11).Build();
+  const Refusals refusals = RefusalsWithin(timeline, "recommend", Ns(2), Ns(3));
+  EXPECT_EQ(refusals.count, 3);
+  EXPECT_EQ(refusals.first_ns, Ns(3));
+  EXPECT_EQ(RefusalsWithin(timeline, "recommend", Ns(5), Ns(6)).count, 0);
+  EXPECT_EQ(RefusalsWithin(timeline, "recommend", Ns(5), Ns(6)).first_ns, std::nullopt);
+}
+
+TEST(FirstCountFrom, IsTheNextLookAtTheEdge) {
+  const Timeline timeline = TimelineBuilder().Refused(1, 5).Refused(2, 7).Build();
+  EXPECT_EQ(FirstCountFrom(timeline, "recommend", Ns(1.5)), Ns(2));
+  EXPECT_EQ(FirstCountFrom(timeline, "recommend", Ns(2)), Ns(2));
+  EXPECT_EQ(FirstCountFrom(timeline, "recommend", Ns(2.5)), Ns(2.5));
+}
+
+}  // namespace
+}  // namespace squall

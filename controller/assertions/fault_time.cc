@@ -1,0 +1,108 @@
+#include "controller/assertions/fault_time.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_join.h"
+
+namespace squall {
+namespace {
+
+std::vector<FaultTime::Part> AllParts(const Timeline& timeline) {
+  std::vector<FaultTime::Part> parts;
+  for (const Fault& fault : timeline.header.scenario().faults()) {
+    const FaultSpan* span = timeline.FindFault(fault.name());
+    if (span != nullptr) parts.push_back({&fault, span});
+  }
+  return parts;
+}
+
+}  // namespace
+
+bool LeavesPeerDead(const Fault& fault) { return fault.has_kill() && !fault.kill().has_restart_after(); }
+
+std::optional<int64_t> OverAt(const Timeline& timeline, const FaultTime::Part& part) {
+  if (part.span->healing_not_confirmed) return std::nullopt;
+  if (!LeavesPeerDead(*part.fault)) return part.span->healed_ns;
+  // Its "healed" only means that there is nothing to undo. It acts as long as faults do.
+  std::optional<int64_t> over = timeline.PhaseStart(PhaseEvent::RECOVERY);
+  if (!over && timeline.footer) over = timeline.footer->at_ns();
+  if (over && part.span->healed_ns) over = std::max(*over, *part.span->healed_ns);
+  return over;
+}
+
+bool FaultTime::AllKills() const {
+  return std::all_of(parts.begin(), parts.end(), [](const Part& part) { return part.fault->has_kill(); });
+}
+
+bool FaultTime::AnyKill() const {
+  return std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.fault->has_kill(); });
+}
+
+std::string FaultTime::Names() const {
+  return absl::StrJoin(parts, " and ",
+                       [](std::string* out, const Part& part) { out->append(part.span->name); });
+}
+
+bool FaultTime::Includes(const FaultSpan& span) const {
+  return std::any_of(parts.begin(), parts.end(), [&](const Part& part) { return part.span == &span; });
+}
+
+FaultTime TimeOf(const Timeline& timeline, absl::string_view name) {
+  FaultTime time;
+  for (const FaultTime::Part& part : AllParts(timeline)) {
+    if (name.empty() || part.fault->name() == name) time.parts.push_back(part);
+  }
+  if (time.parts.empty()) return time;
+
+  int64_t injected_ns = INT64_MAX;
+  int64_t over_ns = INT64_MIN;
+  bool all_injected = true;
+  bool all_over = true;
+  for (const FaultTime::Part& part : time.parts) {
+    if (part.span->injected_ns) {
+      injected_ns = std::min(injected_ns, *part.span->injected_ns);
+    } else {
+      all_injected = false;
+    }
+    const std::optional<int64_t> over = OverAt(timeline, part);
+    if (!over) {
+      all_over = false;
+    } else if (*over >= over_ns) {
+      over_ns = *over;
+      time.healing_took_ns = part.span->heal_asked_ns && part.span->healed_ns
+                                 ? *part.span->healed_ns - *part.span->heal_asked_ns
+                                 : 0;
+    }
+  }
+  if (all_injected) time.injected_ns = injected_ns;
+  if (all_injected && all_over) time.over_ns = std::max(over_ns, injected_ns);
+  return time;
+}
+
+std::optional<int64_t> FirstInjection(const Timeline& timeline) {
+  std::optional<int64_t> first;
+  for (const FaultSpan& span : timeline.faults) {
+    if (span.injected_ns && (!first || *span.injected_ns < *first)) first = span.injected_ns;
+  }
+  return first;
+}
+
+std::optional<int64_t> NextOtherInjection(const Timeline& timeline, const FaultTime& time, int64_t after_ns) {
+  std::optional<int64_t> next;
+  for (const FaultSpan& span : timeline.faults) {
+    if (!span.injected_ns || *span.injected_ns <= after_ns || time.Includes(span)) continue;
+    if (!next || *span.injected_ns < *next) next = span.injected_ns;
+  }
+  return next;
+}
+
+std::string OtherActingAt(const Timeline& timeline, const FaultTime& time, int64_t at_ns) {
+  for (const FaultTime::Part& part : AllParts(timeline)) {
+    if (time.Includes(*part.span) || !part.span->injected_ns || *part.span->injected_ns > at_ns) continue;
+    const std::optional<int64_t> over = OverAt(timeline, part);
+    if (!over || *over > at_ns) return part.span->name;
+  }
+  return "";
+}
+
+}  // namespace squall

@@ -1,0 +1,80 @@
+#include "controller/assertions/fault_time.h"
+
+#include "controller/assertions/timeline_builder.h"
+#include "gtest/gtest.h"
+
+namespace squall {
+namespace {
+
+constexpr auto Ns = TimelineBuilder::Ns;
+
+TEST(FaultTime, IsThatOfTheNamedFault) {
+  const Timeline timeline = TimelineBuilder().Latency("one", 12, 14).Latency("two", 16, 18).Build();
+  const FaultTime time = TimeOf(timeline, "two");
+  ASSERT_EQ(time.parts.size(), 1u);
+  EXPECT_EQ(time.injected_ns, Ns(16));
+  EXPECT_EQ(time.over_ns, Ns(18));
+  EXPECT_EQ(time.Names(), "two");
+}
+
+TEST(FaultTime, IsFromTheFirstInjectionToTheLastHealingWithoutAName) {
+  const Timeline timeline = TimelineBuilder().Latency("one", 12, 20).Latency("two", 10, 18).Build();
+  const FaultTime time = TimeOf(timeline, "");
+  EXPECT_EQ(time.injected_ns, Ns(10));
+  EXPECT_EQ(time.over_ns, Ns(20));
+  EXPECT_EQ(time.Names(), "one and two");
+}
+
+TEST(FaultTime, HasNoPartsForANameThatIsNotThere) {
+  const Timeline timeline = TimelineBuilder().Latency("one", 12, 20).Build();
+  EXPECT_TRUE(TimeOf(timeline, "other").parts.empty());
+  EXPECT_FALSE(TimeOf(timeline, "other").injected_ns.has_value());
+}
+
+TEST(FaultTime, IsNotOverWhileOneActs) {
+  TimelineBuilder builder =
+      TimelineBuilder().Latency("one", 12, 20).Latency("two", 10, 18).StillRunningAt(19);
+  builder.Event("one", FaultEvent::HEALED).set_state(FaultEvent::HEALING);
+  EXPECT_FALSE(TimeOf(builder.Build(), "").over_ns.has_value());
+  EXPECT_EQ(TimeOf(builder.Build(), "two").over_ns, Ns(18));
+}
+
+TEST(FaultTime, OfAKillWithoutRestartLastsAsLongAsFaultsDo) {
+  const Timeline timeline = TimelineBuilder().Kill("dead", 12, -1).Latency("slow", 14, 25).Build();
+  EXPECT_EQ(TimeOf(timeline, "dead").over_ns, Ns(25));
+  EXPECT_TRUE(TimeOf(timeline, "dead").AllKills());
+  EXPECT_FALSE(TimeOf(timeline, "").AllKills());
+  EXPECT_TRUE(TimeOf(timeline, "").AnyKill());
+}
+
+TEST(FaultTime, OfAKillEndsWithTheRestart) {
+  EXPECT_EQ(TimeOf(TimelineBuilder().Kill("gone", 12, 16).Latency("slow", 20, 25).Build(), "gone").over_ns,
+            Ns(16));
+}
+
+TEST(FaultTime, TellsHowLongHealingTook) {
+  TimelineBuilder builder = TimelineBuilder().Latency("slow", 12, 20);
+  builder.Event("slow", FaultEvent::HEALING).set_at_ns(Ns(19.5));
+  EXPECT_EQ(TimeOf(builder.Build(), "slow").healing_took_ns, Ns(0.5));
+}
+
+TEST(FaultTime, KnowsWhatElseActs) {
+  const Timeline timeline =
+      TimelineBuilder().Latency("one", 12, 20).Latency("two", 16, 18).Latency("three", 30, 31).Build();
+  const FaultTime one = TimeOf(timeline, "one");
+  EXPECT_EQ(FirstInjection(timeline), Ns(12));
+  EXPECT_EQ(NextOtherInjection(timeline, one, Ns(12)), Ns(16));
+  EXPECT_EQ(NextOtherInjection(timeline, one, Ns(16)), Ns(30));
+  EXPECT_EQ(NextOtherInjection(timeline, one, Ns(30)), std::nullopt);
+  EXPECT_EQ(OtherActingAt(timeline, one, Ns(15)), "");
+  EXPECT_EQ(OtherActingAt(timeline, one, Ns(17)), "two");
+  EXPECT_EQ(OtherActingAt(timeline, one, Ns(18)), "");
+  EXPECT_EQ(OtherActingAt(timeline, TimeOf(timeline, "two"), Ns(18)), "one");
+}
+
+TEST(FirstInjection, IsNoneWithoutAFault) {
+  EXPECT_EQ(FirstInjection(TimelineBuilder().Build()), std::nullopt);
+}
+
+}  // namespace
+}  // namespace squall

@@ -1,0 +1,221 @@
+#include "controller/assertions/gates.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/text.h"
+#include "controller/assertions/durations.h"
+#include "controller/assertions/words.h"
+
+namespace squall {
+namespace {
+
+constexpr int64_t kBaselineWindows = 10;
+constexpr int64_t kMaxLagNs = 5'000'000;
+
+std::string WithMessage(absl::string_view text, const FaultSpan& span) {
+  return span.message.empty() ? std::string(text) : absl::StrCat(text, ": ", span.message);
+}
+
+std::optional<Obstacle> InjectionGate(const Timeline& timeline, const FaultSpan& span) {
+  if (span.injection_failed) {
+    return Obstacle{WithMessage(absl::StrCat("fault ", span.name, " could not be injected"), span),
+                    "`squall check` says what the fault needs on this host"};
+  }
+  if (span.injected_ns) return std::nullopt;
+  if (timeline.footer) {
+    return Obstacle{absl::StrCat("fault ", span.name, " was never injected"), "run it to its end"};
+  }
+  return Obstacle{absl::StrCat("fault ", span.name, " is not injected yet"), ""};
+}
+
+// What stands in the way of believing that the fault fired.
+std::optional<Obstacle> EvidenceGate(const Fault& fault, const Evidence& evidence) {
+  switch (fault.kind_case()) {
+    case Fault::kLatency:
+      if (evidence.calls() > 0 || evidence.connections() > 0) return std::nullopt;
+      return Obstacle{
+          absl::StrCat("fault ", fault.name(), " touched no traffic: nothing crossed edge ",
+                       fault.latency().edge(), " while it acted"),
+          "raise `rate` or `for`, and check the edge's address: the service may not call it for these "
+          "requests, or keep connections open that it made before squall attached"};
+    case Fault::kKill:
+      if (evidence.signalled() > 0 && evidence.gone() == evidence.signalled()) return std::nullopt;
+      if (evidence.signalled() == 0) {
+        return Obstacle{absl::StrCat("fault ", fault.name(), " touched nothing: no process of ",
+                                     fault.kill().service(), " was there to be killed"),
+                        "check that the service still runs when the fault begins"};
+      }
+      return Obstacle{absl::StrCat("fault ", fault.name(), ": only ", evidence.gone(), " of ",
+                                   evidence.signalled(), " signalled processes went away"),
+                      "use `signal: SIGKILL`, or let the service end on this signal"};
+    case Fault::KIND_NOT_SET:
+      break;
+  }
+  return Obstacle{absl::StrCat("fault ", fault.name(), " is of no known kind"), ""};
+}
+
+std::optional<Obstacle> HealingGate(const Timeline& timeline, const FaultTime::Part& part) {
+  const FaultSpan& span = *part.span;
+  if (span.healing_not_confirmed) {
+    return Obstacle{WithMessage(absl::StrCat("healing of fault ", span.name, " was not confirmed"), span),
+                    "undo what the report lists as not healed, then run it again"};
+  }
+  if (OverAt(timeline, part)) return std::nullopt;
+  if (timeline.footer) {
+    return Obstacle{absl::StrCat("fault ", span.name, " was never confirmed as healed"), "run it to its end"};
+  }
+  return Obstacle{absl::StrCat("fault ", span.name, " still acts"), ""};
+}
+
+struct SendCounts {
+  bool recorded = false;
+  int64_t intended = 0;
+  int64_t not_sent = 0;
+};
+
+SendCounts CountSends(const Timeline& timeline, const Load& load, int64_t begin_ns, int64_t end_ns,
+                      const Stalls& stalls) {
+  SendCounts counts;
+  const auto totals = timeline.loads.find(load.name());
+  if (totals == timeline.loads.end()) return counts;
+  int64_t from_ns = INT64_MIN;  // each record counts since the one before
+  for (const LoadStats& stats : totals->second.series) {
+    const int64_t since_ns = from_ns;
+    from_ns = stats.at_ns();
+    if (stats.at_ns() <= begin_ns || since_ns >= end_ns) continue;
+    counts.recorded = true;
+    if (stalls.Touch(std::max(since_ns, begin_ns), stats.at_ns())) continue;
+    // What is due at the very end of a record may be counted as sent in the next one, so that only what was
+    // definitely given up counts against the generator.
+    counts.intended += std::max(stats.intended(), stats.sent() + stats.not_sent());
+    counts.not_sent += stats.not_sent();
+  }
+  return counts;
+}
+
+std::vector<int64_t> SendLags(const Timeline& timeline, const Load& load, int64_t begin_ns, int64_t end_ns,
+                              const Stalls& stalls) {
+  std::vector<int64_t> lags;
+  const auto found = timeline.requests.find(load.name());
+  if (found == timeline.requests.end()) return lags;
+  const absl::Span<const Request> requests = IntendedWithin(found->second, begin_ns, end_ns);
+  lags.reserve(requests.size());
+  for (const Request& request : requests) {
+    if (!stalls.Touch(request.intended_ns, request.sent_ns))
+      lags.push_back(request.sent_ns - request.intended_ns);
+  }
+  return lags;
+}
+
+}  // namespace
+
+std::optional<Obstacle> SteadyGate(const Timeline& timeline) {
+  if (!timeline.footer || timeline.footer->ending() != Footer::NOT_STEADY) return std::nullopt;
+  std::string reason = "the service was not steady before anything was injected, so nothing was";
+  if (!timeline.footer->reason().empty()) absl::StrAppend(&reason, ": ", timeline.footer->reason());
+  return Obstacle{reason, "mend the service first, lower `rate`, or loosen `steady`"};
+}
+
+std::optional<Obstacle> FaultGate(const Timeline& timeline, const FaultTime& time, bool must_be_over) {
+  if (time.parts.empty())
+    return Obstacle{"the scenario injects no such fault", "name a fault of the scenario"};
+  for (const FaultTime::Part& part : time.parts) {
+    if (auto obstacle = InjectionGate(timeline, *part.span)) return obstacle;
+  }
+  for (const FaultTime::Part& part : time.parts) {
+    if (must_be_over || part.span->healing_not_confirmed) {
+      if (auto obstacle = HealingGate(timeline, part)) return obstacle;
+    }
+  }
+  // Last, since the final evidence comes with the healing.
+  for (const FaultTime::Part& part : time.parts) {
+    if (auto obstacle = EvidenceGate(*part.fault, part.span->evidence)) return obstacle;
+  }
+  return std::nullopt;
+}
+
+std::optional<Obstacle> BaselineGate(const Load& load, const Baseline& baseline) {
+  const auto count = static_cast<int64_t>(baseline.windows.size());
+  if (count < kBaselineWindows) {
+    return Obstacle{
+        absl::StrCat("the baseline of load ", load.name(), " has ", Counted(count, "window"), " of ",
+                     HumanNanos(baseline.window_ns), "; ", kBaselineWindows, " are needed"),
+        "let the load run longer before the first fault"};
+  }
+  const auto empty = std::count_if(baseline.windows.begin(), baseline.windows.end(),
+                                   [](const Window& window) { return window.empty(); });
+  if (empty > 0) {
+    return Obstacle{absl::StrCat("no request was sent in ", Counted(empty, "window"),
+                                 " of the baseline of load ", load.name()),
+                    "raise `rate`"};
+  }
+  return StallGate(baseline.left_out, count, "baseline window");
+}
+
+std::optional<Obstacle> StallGate(int64_t left_out, int64_t all, absl::string_view noun) {
+  if (left_out * 10 <= all) return std::nullopt;
+  return Obstacle{absl::StrCat("the machine stood still in ", Grouped(left_out), " of ", Counted(all, noun),
+                               "; at most 10 % may be left out"),
+                  "run it again on a machine with less else to do"};
+}
+
+std::optional<Obstacle> GeneratorGate(const Timeline& timeline, const Load& load, int64_t begin_ns,
+                                      int64_t end_ns, const Stalls& stalls) {
+  if (begin_ns >= end_ns) return std::nullopt;
+  const std::string advice = "lower `rate`, or run on a machine with less else to do";
+  const SendCounts counts = CountSends(timeline, load, begin_ns, end_ns, stalls);
+  if (!counts.recorded) {
+    return Obstacle{
+        absl::StrCat("nothing is recorded of how many requests load ", load.name(), " had to send"), advice};
+  }
+  if (counts.not_sent * 100 > counts.intended) {
+    const double percent =
+        100.0 * static_cast<double>(counts.intended - counts.not_sent) / static_cast<double>(counts.intended);
+    return Obstacle{absl::StrCat("load ", load.name(), " could not keep its promise: only ",
+                                 HumanPercent(percent), " of the ", Counted(counts.intended, "request"),
+                                 " that were due were sent (99 % needed)"),
+                    absl::StrCat(advice, "; too many may wait at once for `max_in_flight`")};
+  }
+  std::vector<int64_t> lags = SendLags(timeline, load, begin_ns, end_ns, stalls);
+  if (lags.empty()) return std::nullopt;
+  const int64_t lag_ns = Percentile(lags, 99);
+  if (lag_ns <= kMaxLagNs) return std::nullopt;
+  return Obstacle{
+      absl::StrCat("load ", load.name(), " could not keep its promise: 1 % of its requests were sent ",
+                   HumanNanos(lag_ns), " late or later (", HumanNanos(kMaxLagNs), " allowed)"),
+      advice};
+}
+
+std::string Unsteadiness(const Timeline& timeline, const Load& load, const Stalls& stalls) {
+  const Steady& steady = timeline.header.scenario().steady();
+  const Baseline baseline = BaselineOf(timeline, load, stalls);
+  int64_t errors = 0;
+  int64_t all = 0;
+  std::vector<int64_t> latencies;
+  for (const Request& request : BaselineRequests(timeline, load, baseline)) {
+    if (request.outcome == ABANDONED) continue;
+    ++all;
+    errors += IsError(request.outcome);
+    if (Waited(request.outcome) && !stalls.Touch(request.intended_ns, request.end_ns)) {
+      latencies.push_back(request.LatencyNs());
+    }
+  }
+  if (all == 0)
+    return absl::StrCat("no request of load ", load.name(), " was answered before the first fault");
+  const double percent = 100.0 * static_cast<double>(errors) / static_cast<double>(all);
+  if (percent > steady.errors() + 1e-9) {
+    return absl::StrCat(HumanPercent(percent), " of ", Counted(all, "request"), " of load ", load.name(),
+                        " failed (at most ", HumanPercent(steady.errors()), " allowed)");
+  }
+  if (!steady.has_p99()) return "";
+  if (latencies.empty())
+    return absl::StrCat("no request of load ", load.name(), " has a latency that can be judged");
+  const int64_t p99_ns = Percentile(latencies, 99);
+  if (p99_ns <= Nanos(steady.p99())) return "";
+  return absl::StrCat("p99 of load ", load.name(), " was ", HumanNanos(p99_ns), " (at most ",
+                      HumanNanos(Nanos(steady.p99())), " allowed)");
+}
+
+}  // namespace squall

@@ -1,0 +1,95 @@
+#include "controller/assertions/judge.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "controller/assertions/circuit_breaker.h"
+#include "controller/assertions/gates.h"
+#include "controller/assertions/guardrails.h"
+#include "controller/assertions/recovery.h"
+#include "controller/assertions/timeout.h"
+#include "controller/assertions/verdicts.h"
+#include "controller/plan.h"
+
+namespace squall {
+namespace {
+
+// The registry: an assertion that is missing here does not compile.
+Judgement JudgeKind(const Assertion& assertion, const Timeline& timeline) {
+  switch (assertion.kind_case()) {
+    case Assertion::kTimeout:
+      return JudgeTimeout(assertion.timeout(), timeline);
+    case Assertion::kRecovery:
+      return JudgeRecovery(assertion.recovery(), timeline);
+    case Assertion::kCircuitBreaker:
+      return JudgeCircuitBreaker(assertion.circuit_breaker(), timeline);
+    case Assertion::KIND_NOT_SET:
+      break;
+  }
+  return Obstructed({"an assertion of no known kind", ""});
+}
+
+// How a run ended that did not come to its end; empty: it did.
+std::string CutShort(const Footer& footer) {
+  switch (footer.ending()) {
+    case Footer::COMPLETED:
+    case Footer::NOT_STEADY:
+      return "";
+    case Footer::GUARDRAIL:
+      return "a guardrail ended the run before this could be judged";
+    case Footer::INTERRUPTED:
+      return "the run was interrupted before this could be judged";
+    case Footer::HARNESS_FAILED:
+    default:
+      return "squall itself failed before this could be judged";
+  }
+}
+
+Obstacle EndedEarly(const Footer& footer, std::string how) {
+  if (!footer.reason().empty()) absl::StrAppend(&how, ": ", footer.reason());
+  return {std::move(how), "run it again"};
+}
+
+}  // namespace
+
+Judgement Judge(const Assertion& assertion, const Timeline& timeline) {
+  Judgement judgement = JudgeKind(assertion, timeline);
+  if (timeline.footer && !judgement.final) {
+    if (std::string how = CutShort(*timeline.footer); !how.empty()) {
+      // What was seen so far stays in the details; it proves nothing.
+      Verdict details;
+      details.set_samples(judgement.verdict.samples());
+      details.mutable_details()->Swap(judgement.verdict.mutable_details());
+      judgement = Obstructed(EndedEarly(*timeline.footer, std::move(how)), std::move(details));
+    }
+  }
+  judgement.final = judgement.final || timeline.footer.has_value();
+  judgement.verdict.set_assertion(assertion.name());
+  judgement.verdict.set_kind(AssertionKind(assertion));
+  return judgement;
+}
+
+std::vector<Judgement> JudgeAll(const Timeline& timeline) {
+  std::vector<Judgement> judgements;
+  for (const Assertion& assertion : timeline.header.scenario().assertions()) {
+    judgements.push_back(Judge(assertion, timeline));
+  }
+  return judgements;
+}
+
+std::string SteadyViolation(const Timeline& timeline) {
+  const Stalls stalls(timeline.stalls);
+  for (const Load& load : timeline.header.scenario().load()) {
+    if (std::string violation = Unsteadiness(timeline, load, stalls); !violation.empty()) return violation;
+  }
+  return "";
+}
+
+std::string TrippedGuardrail(const Timeline& timeline) {
+  for (const Guardrail& guardrail : timeline.header.scenario().guardrails()) {
+    if (std::string how = Trip(guardrail, timeline); !how.empty()) return how;
+  }
+  return "";
+}
+
+}  // namespace squall

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "controller/timeline.h"
+#include "proto/assertion.pb.h"
+#include "proto/verdict.pb.h"
+
+namespace squall {
+
+// Judges one assertion on a timeline. Pure: no clock, no I/O; the same timeline gives the same verdict. A
+// timeline of a run that is still going on may be judged: then `final` says whether more data could still
+// change the verdict.
+struct Judgement {
+  Verdict verdict;
+  bool final = false;
+};
+Judgement Judge(const Assertion& assertion, const Timeline& timeline);
+
+// All assertions of the scenario in the timeline's header, in their order.
+std::vector<Judgement> JudgeAll(const Timeline& timeline);
+
+// `steady` over the baseline: empty when it holds, else what was violated, in one sentence with the figures.
+std::string SteadyViolation(const Timeline& timeline);
+
+// The first guardrail that the timeline trips, in one sentence with the figures; empty: none.
+std::string TrippedGuardrail(const Timeline& timeline);
+
+// The result of a finished run: verdicts, faults, ending, notes and exit code (see docs/exit-codes.md).
+RunResult Summarize(const Timeline& timeline);
+
+}  // namespace squall

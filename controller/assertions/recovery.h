@@ -1,0 +1,12 @@
+#pragma once
+
+#include "controller/assertions/judge.h"
+#include "controller/timeline.h"
+#include "proto/assertion.pb.h"
+
+namespace squall {
+
+// After a fault, latency, errors and goodput of a load are as they were before it, within a budget. Pure.
+Judgement JudgeRecovery(const Recovery& spec, const Timeline& timeline);
+
+}  // namespace squall

@@ -1,0 +1,40 @@
+#include "controller/assertions/stalls.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace squall {
+
+Stalls::Stalls(const std::vector<Stall>& stalls) {
+  std::vector<std::pair<int64_t, int64_t>> spans;
+  spans.reserve(stalls.size());
+  for (const Stall& stall : stalls) {
+    spans.emplace_back(stall.start_ns(), stall.start_ns() + stall.length_ns() + kCatchUpNs);
+  }
+  std::sort(spans.begin(), spans.end());
+  for (const auto& [begin, end] : spans) {
+    if (!ends_.empty() && begin <= ends_.back()) {
+      ends_.back() = std::max(ends_.back(), end);
+    } else {
+      begins_.push_back(begin);
+      ends_.push_back(end);
+    }
+  }
+}
+
+bool Stalls::Touch(int64_t begin_ns, int64_t end_ns) const {
+  // The first stall that is not over before `begin_ns`.
+  const auto end = std::upper_bound(ends_.begin(), ends_.end(), begin_ns);
+  return end != ends_.end() && begins_[static_cast<size_t>(end - ends_.begin())] <= end_ns;
+}
+
+int64_t Stalls::Within(int64_t begin_ns, int64_t end_ns) const {
+  int64_t within_ns = 0;
+  auto at = static_cast<size_t>(std::upper_bound(ends_.begin(), ends_.end(), begin_ns) - ends_.begin());
+  for (; at < ends_.size() && begins_[at] < end_ns; ++at) {
+    within_ns += std::min(ends_[at], end_ns) - std::max(begins_[at], begin_ns);
+  }
+  return within_ns;
+}
+
+}  // namespace squall

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "controller/timeline.h"
+
+namespace squall {
+
+// When the machine stood still. What happened then says nothing about the service. Immutable; thread-safe.
+class Stalls {
+ public:
+  // What piled up while the machine stood still is worked off afterwards: a stall counts this much longer.
+  static constexpr int64_t kCatchUpNs = 50'000'000;
+
+  explicit Stalls(const std::vector<Stall>& stalls);
+
+  // Whether any of [begin_ns, end_ns] fell into a stall. O(log n).
+  bool Touch(int64_t begin_ns, int64_t end_ns) const;
+
+  // How much of [begin_ns, end_ns] fell into stalls.
+  int64_t Within(int64_t begin_ns, int64_t end_ns) const;
+
+ private:
+  // Disjoint and in order.
+  std::vector<int64_t> begins_;
+  std::vector<int64_t> ends_;
+};
+
+}  // namespace squall

@@ -1,0 +1,228 @@
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "base/text.h"
+#include "controller/assertions/gates.h"
+#include "controller/assertions/judge.h"
+#include "controller/assertions/words.h"
+#include "controller/plan.h"
+
+namespace squall {
+namespace {
+
+// docs/exit-codes.md. The most serious first.
+constexpr int kNotHealed = 5;
+constexpr int kHarnessFailed = 3;
+constexpr int kInterrupted = 130;
+constexpr int kGuardrail = 4;
+constexpr int kFailed = 1;
+constexpr int kInconclusive = 2;
+constexpr int kPassed = 0;
+
+bool HealingOpen(const Fault& fault, const FaultSpan& span) {
+  if (span.healing_not_confirmed) return true;
+  // Nothing has to be undone of a kill.
+  return span.injected_ns && !span.healed_ns && !fault.has_kill();
+}
+
+bool AllHealed(const Timeline& timeline) {
+  if (timeline.footer && timeline.footer->not_healed_size() > 0) return false;
+  for (const Fault& fault : timeline.header.scenario().faults()) {
+    const FaultSpan* span = timeline.FindFault(fault.name());
+    if (span != nullptr && HealingOpen(fault, *span)) return false;
+  }
+  return true;
+}
+
+bool HarnessFailed(const Timeline& timeline) {
+  if (!timeline.footer) return true;
+  switch (timeline.footer->ending()) {
+    case Footer::COMPLETED:
+    case Footer::NOT_STEADY:
+    case Footer::GUARDRAIL:
+    case Footer::INTERRUPTED:
+      break;
+    case Footer::HARNESS_FAILED:
+    default:
+      return true;
+  }
+  return std::any_of(timeline.faults.begin(), timeline.faults.end(),
+                     [](const FaultSpan& span) { return span.injection_failed; });
+}
+
+int ExitCode(const Timeline& timeline, Verdict::Result result) {
+  if (!AllHealed(timeline)) return kNotHealed;
+  if (HarnessFailed(timeline)) return kHarnessFailed;
+  if (timeline.footer->ending() == Footer::INTERRUPTED) return kInterrupted;
+  if (timeline.footer->ending() == Footer::GUARDRAIL) return kGuardrail;
+  if (result == Verdict::FAIL) return kFailed;
+  if (result != Verdict::PASS || timeline.footer->ending() == Footer::NOT_STEADY) return kInconclusive;
+  return kPassed;
+}
+
+// FAIL over INCONCLUSIVE over PASS. Nothing judged is no PASS.
+Verdict::Result Worst(const RunResult& run) {
+  Verdict::Result worst = run.verdicts().empty() ? Verdict::INCONCLUSIVE : Verdict::PASS;
+  for (const Verdict& verdict : run.verdicts()) {
+    if (verdict.result() == Verdict::FAIL) return Verdict::FAIL;
+    if (verdict.result() != Verdict::PASS) worst = Verdict::INCONCLUSIVE;
+  }
+  return worst;
+}
+
+std::string LatencySeen(const Evidence& evidence) {
+  if (evidence.calls() == 0 && evidence.connections() == 0) return "touched no traffic";
+  std::string seen = evidence.calls() > 0
+                         ? absl::StrCat(Counted(evidence.calls(), "call"), " on ",
+                                        Counted(evidence.connections(), "connection"), " held back")
+                         : absl::StrCat(Counted(evidence.connections(), "connection"), " held back");
+  if (evidence.achieved_p50_ns() > 0) {
+    absl::StrAppend(&seen, "; achieved p50 ", Tenths(evidence.achieved_p50_ns()), ", p99 ",
+                    Tenths(evidence.achieved_p99_ns()), " of ", HumanNanos(evidence.requested_ns()),
+                    " asked");
+  }
+  return seen;
+}
+
+std::string KillSeen(const Evidence& evidence) {
+  std::string seen = absl::StrCat(Grouped(evidence.gone()), " of ", Grouped(evidence.signalled()),
+                                  evidence.signalled() == 1 ? " process gone" : " processes gone");
+  if (evidence.restarts() == 1) seen += ", started again once";
+  if (evidence.restarts() > 1)
+    absl::StrAppend(&seen, ", started again ", Grouped(evidence.restarts()), " times");
+  return seen;
+}
+
+std::string Seen(const Fault& fault, const FaultSpan& span) {
+  if (span.injection_failed) {
+    return span.message.empty() ? "could not be injected"
+                                : absl::StrCat("could not be injected: ", span.message);
+  }
+  if (!span.injected_ns) return "was not injected";
+  std::string seen;
+  switch (fault.kind_case()) {
+    case Fault::kLatency:
+      seen = LatencySeen(span.evidence);
+      break;
+    case Fault::kKill:
+      seen = KillSeen(span.evidence);
+      break;
+    case Fault::KIND_NOT_SET:
+      break;
+  }
+  if (HealingOpen(fault, span)) {
+    absl::StrAppend(&seen, "; healing not confirmed", span.message.empty() ? "" : ": ", span.message);
+  }
+  return seen;
+}
+
+FaultResult Describe(const Fault& fault, const FaultSpan& span) {
+  FaultResult result;
+  result.set_name(fault.name());
+  result.set_kind(FaultKind(fault));
+  result.set_what(DescribeFault(fault));
+  result.set_injected_ns(span.injected_ns.value_or(0));
+  result.set_healed_ns(span.healed_ns.value_or(0));
+  if (span.heal_asked_ns && span.healed_ns) result.set_healing_took_ns(*span.healed_ns - *span.heal_asked_ns);
+  *result.mutable_evidence() = span.evidence;
+  result.set_seen(Seen(fault, span));
+  return result;
+}
+
+// The delay on the path was neither what was asked for nor within what the jitter explains.
+std::string DelayNote(const Fault& fault, const FaultSpan& span) {
+  const Evidence& evidence = span.evidence;
+  if (!fault.has_latency() || evidence.achieved_p50_ns() <= 0 || evidence.requested_ns() <= 0) return "";
+  const int64_t allowed_ns = std::max<int64_t>(evidence.requested_ns() / 10, 2'000'000);
+  if (std::llabs(evidence.achieved_p50_ns() - evidence.requested_ns()) <= allowed_ns) return "";
+  return absl::StrCat("fault ", fault.name(), " did not act as asked: half of what it held back waited ",
+                      Tenths(evidence.achieved_p50_ns()), " or longer, and ",
+                      HumanNanos(evidence.requested_ns()), " was asked for");
+}
+
+std::string StallNote(const Timeline& timeline) {
+  if (timeline.stalls.empty()) return "";
+  int64_t total_ns = 0;
+  int64_t longest_ns = 0;
+  for (const Stall& stall : timeline.stalls) {
+    total_ns += stall.length_ns();
+    longest_ns = std::max(longest_ns, stall.length_ns());
+  }
+  return absl::StrCat(
+      "the machine stood still ", Counted(static_cast<int64_t>(timeline.stalls.size()), "time"), ", for ",
+      Tenths(total_ns), " in all and ", Tenths(longest_ns), " at most; what happened then is not judged");
+}
+
+std::string GeneratorNote(const Timeline& timeline, const Load& load, const Stalls& stalls) {
+  const auto requests = timeline.requests.find(load.name());
+  if (requests == timeline.requests.end() || requests->second.empty()) {
+    return absl::StrCat("load ", load.name(), " has no request that ended");
+  }
+  const auto obstacle = GeneratorGate(timeline, load, requests->second.front().intended_ns,
+                                      requests->second.back().intended_ns + 1, stalls);
+  return obstacle ? absl::StrCat("over the whole run, ", obstacle->reason) : "";
+}
+
+std::vector<std::string> Notes(const Timeline& timeline) {
+  std::vector<std::string> notes;
+  auto add = [&](std::string note) {
+    if (!note.empty()) notes.push_back(std::move(note));
+  };
+  const Scenario& scenario = timeline.header.scenario();
+  if (scenario.assertions().empty()) add("the scenario asserts nothing, so that nothing was judged");
+  const Stalls stalls(timeline.stalls);
+  add(StallNote(timeline));
+  for (const Load& load : scenario.load()) add(GeneratorNote(timeline, load, stalls));
+  for (const Fault& fault : scenario.faults()) {
+    if (const FaultSpan* span = timeline.FindFault(fault.name())) add(DelayNote(fault, *span));
+  }
+  for (const auto& [edge, stats] : timeline.edge_stats) {
+    if (stats.empty()) continue;
+    if (stats.back().refused() > 0) {
+      add(absl::StrCat("edge ", edge, ": ", Counted(stats.back().refused(), "connect"),
+                       " refused, because the dependency did not accept"));
+    }
+    if (stats.back().cut() > 0) {
+      add(absl::StrCat("edge ", edge, ": ", Counted(stats.back().cut(), "connection"),
+                       " cut at the end of the run"));
+    }
+  }
+  return notes;
+}
+
+}  // namespace
+
+RunResult Summarize(const Timeline& timeline) {
+  const Header& header = timeline.header;
+  RunResult run;
+  run.set_scenario(header.scenario().name());
+  run.set_description(header.scenario().description());
+  run.set_run_id(header.run_id());
+  run.set_started(absl::FormatTime(absl::RFC3339_sec, absl::FromUnixNanos(header.started_unix_ns()),
+                                   absl::UTCTimeZone()));
+  run.set_seconds(static_cast<double>(timeline.last_ns) / 1e9);
+  run.set_seed(header.seed());
+  run.set_squall_version(header.squall_version());
+  if (timeline.footer) {
+    run.set_ending(timeline.footer->ending());
+    run.set_ending_reason(timeline.footer->reason());
+    *run.mutable_not_healed() = timeline.footer->not_healed();
+  } else {
+    run.set_ending(Footer::HARNESS_FAILED);
+    run.set_ending_reason("the timeline has no end");
+  }
+  for (Judgement& judgement : JudgeAll(timeline)) *run.add_verdicts() = std::move(judgement.verdict);
+  for (const Fault& fault : header.scenario().faults()) {
+    if (const FaultSpan* span = timeline.FindFault(fault.name())) *run.add_faults() = Describe(fault, *span);
+  }
+  for (std::string& note : Notes(timeline)) run.add_notes(std::move(note));
+  run.set_result(Worst(run));
+  run.set_exit_code(ExitCode(timeline, run.result()));
+  return run;
+}
+
+}  // namespace squall

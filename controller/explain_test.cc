@@ -1,0 +1,133 @@
+#include "controller/explain.h"
+
+#include <string>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "controller/scenario.h"
+#include "controller/scenario_samples.h"
+#include "gtest/gtest.h"
+
+namespace squall {
+namespace {
+
+// Every topic of the overview, in its order.
+std::vector<std::string> Topics() {
+  std::vector<std::string> topics;
+  for (absl::string_view line : absl::StrSplit(*Explain(""), '\n')) {
+    if (!absl::StartsWith(line, "  ") || absl::StartsWith(line, "   ")) continue;
+    topics.emplace_back(line.substr(2, line.find(' ', 2) - 2));
+  }
+  return topics;
+}
+
+std::string ExampleOf(absl::string_view topic) {
+  const std::string text = *Explain(topic);
+  return std::string(absl::StripAsciiWhitespace(text.substr(text.find("\nExample\n") + 9)));
+}
+
+TEST(Explain, SaysOfAFieldItsTypeRangeAndDefault) {
+  EXPECT_EQ(*Explain("latency"), R"(latency
+
+  Makes a peer slow: what crosses the edge is held back and passed on in order. Scope: edge.
+
+  edge            name of an edge, default the only edge of the file
+    The edge that becomes slow.
+  delay           duration, 0s to 10m, required
+    How long bytes are held back.
+  jitter          duration, 0s to 10m, default 0s
+    Varies the delay evenly between delay - jitter and delay + jitter. Order is kept.
+  direction       response, request or both, default response
+      response: From the dependency to the service: one request waits once.
+      request: From the service to the dependency.
+      both: Both ways: one request waits twice.
+
+Example
+
+  faults: [{latency: {edge: recommend, delay: 500ms, jitter: 50ms}, for: 10s}]
+)");
+}
+
+TEST(Explain, OverviewGroupsAllTopics) {
+  const std::string overview = *Explain("");
+  const size_t faults = overview.find("\nFaults\n");
+  const size_t assertions = overview.find("\nAssertions\n");
+  ASSERT_NE(faults, std::string::npos);
+  ASSERT_NE(assertions, std::string::npos);
+  const auto is_between = [&](absl::string_view topic, size_t begin, size_t end) {
+    const size_t at = overview.find(absl::StrCat("\n  ", topic, " "));
+    return at != std::string::npos && at + 1 >= begin && at < end;
+  };
+  for (const char* topic : {"scenario", "service", "edge", "load", "steady", "fault", "assertion", "http"}) {
+    EXPECT_TRUE(is_between(topic, 0, faults)) << topic;
+  }
+  for (const char* topic : {"latency", "kill"}) EXPECT_TRUE(is_between(topic, faults, assertions)) << topic;
+  for (const char* topic : {"timeout", "recovery", "circuit_breaker"}) {
+    EXPECT_TRUE(is_between(topic, assertions, overview.size())) << topic;
+  }
+}
+
+TEST(Explain, KnowsEveryTopicOfItsOverview) {
+  EXPECT_GE(Topics().size(), 20u);
+  for (const std::string& topic : Topics()) {
+    const absl::StatusOr<std::string> text = Explain(topic);
+    ASSERT_TRUE(text.ok()) << topic;
+    EXPECT_TRUE(absl::StartsWith(*text, absl::StrCat(topic, "\n\n  "))) << *text;
+    EXPECT_TRUE(absl::ascii_isupper((*text)[topic.size() + 4])) << "no comment: " << *text;
+    EXPECT_NE(text->find("\nExample\n"), std::string::npos) << *text;
+  }
+}
+
+TEST(Explain, IsAtMostAHundredColumnsWide) {
+  std::vector<std::string> topics = Topics();
+  topics.push_back("");
+  for (const std::string& topic : topics) {
+    for (absl::string_view line : absl::StrSplit(*Explain(topic), '\n')) EXPECT_LE(line.size(), 100u) << line;
+  }
+}
+
+TEST(Explain, TakesTheKeyOfTheFileForATopic) {
+  EXPECT_EQ(*Explain("services"), *Explain("service"));
+  EXPECT_EQ(*Explain("assert"), *Explain("assertion"));
+  EXPECT_EQ(*Explain("rejected_when"), *Explain("match"));
+}
+
+TEST(Explain, NamesTheNearestTopic) {
+  const absl::Status status = Explain("latncy").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(status.message(), "there is no topic \"latncy\"; did you mean \"latency\"?");
+  EXPECT_EQ(Explain("zzzzzzzz").status().message(),
+            "there is no topic \"zzzzzzzz\"; `squall explain` lists them all");
+}
+
+TEST(Explain, ExampleOfAScenarioIsWithoutMistakes) {
+  EXPECT_EQ(
+      FormatMistakes(ParseScenario("s", absl::StrReplaceAll(ExampleOf("scenario"), {{"\n  ", "\n"}}), {})),
+      "");
+}
+
+// Each example must do in a real file as it is printed.
+TEST(Explain, ExamplesOfFaultsAndAssertionsAreWithoutMistakes) {
+  for (const char* topic : {"latency", "kill", "timeout", "recovery", "circuit_breaker", "error_rate"}) {
+    const std::string example = ExampleOf(topic);
+    const std::string key = example.substr(0, example.find(':') + 1);
+    std::string text =
+        absl::StrReplaceAll(kMinimalScenario, {{"{attach: {listen: 8080}}", "{run: [bin/orders]}"}});
+    if (key == "faults:") {
+      const size_t begin = text.find("faults:");
+      text.replace(begin, text.find("assert:") - begin, absl::StrCat(example, "\n"));
+      text = absl::StrReplaceAll(text, {{"  - timeout: {deadline: 300ms}\n", ""}});
+    } else if (key == "assert:") {
+      text = absl::StrCat(text.substr(0, text.find("assert:")), example, "\n");
+    } else {
+      absl::StrAppend(&text, example, "\n");
+    }
+    EXPECT_EQ(FormatMistakes(ParseScenario("s", text, {})), "") << topic << "\n" << text;
+  }
+}
+
+}  // namespace
+}  // namespace squall

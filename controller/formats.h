@@ -1,0 +1,22 @@
+#pragma once
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+// Formats that scalars may have to follow. Pure functions. Every error is INVALID_ARGUMENT, and its message
+// says what is wrong and what to write instead.
+namespace squall {
+
+// Letters, digits, '-', '_' and '.', starting with a letter or digit; at most 100 of them.
+absl::Status CheckName(absl::string_view text);
+
+// "127.0.0.1:9090", "[::1]:9090", "orders.local:9090".
+absl::Status CheckAddress(absl::string_view text);
+
+// "http://HOST[:PORT][/PATH]".
+absl::Status CheckUrl(absl::string_view text);
+
+// "SIGTERM".
+absl::Status CheckSignal(absl::string_view text);
+
+}  // namespace squall

@@ -1,0 +1,112 @@
+#include "controller/plan.h"
+
+#include <algorithm>
+#include <map>
+
+#include "absl/strings/string_view.h"
+#include "google/protobuf/descriptor.h"
+#include "proto/options.pb.h"
+
+namespace squall {
+namespace {
+
+// A baseline needs ten windows; the first may still be warming up.
+constexpr int kBaselineWindows = 11;
+constexpr int kLeastRecoveryWindows = 5;
+// Three to see that a breaker has closed, and one that was cut short.
+constexpr int kClosingWindows = 4;
+constexpr absl::Duration kLeastWindow = absl::Seconds(1);
+constexpr double kSamplesInWindow = 20;
+
+absl::Duration Length(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
+// How long the fault acts. A kill acts until the service is started again.
+absl::Duration Lasts(const Fault& fault) {
+  return fault.has_kill() ? Length(fault.kill().restart_after()) : Length(fault.for_());
+}
+
+// The times of the faults in the order of the scenario. What waits for itself starts as if it waited for
+// nothing.
+std::vector<PlannedFault> TimesOf(const Scenario& scenario) {
+  std::vector<PlannedFault> planned;
+  std::map<absl::string_view, size_t> index;
+  for (const Fault& fault : scenario.faults()) {
+    index.emplace(fault.name(), planned.size());
+    const absl::Duration at = Length(fault.at());
+    planned.push_back({&fault, at, at + Lasts(fault)});
+  }
+  std::vector<bool> settled(planned.size(), false);
+  for (bool progress = true; progress;) {
+    progress = false;
+    for (size_t i = 0; i < planned.size(); ++i) {
+      if (settled[i]) continue;
+      const auto before = index.find(planned[i].fault->after());
+      const bool waits = !planned[i].fault->after().empty() && before != index.end();
+      if (waits && !settled[before->second]) continue;
+      if (waits) {
+        planned[i].at += planned[before->second].until;
+        planned[i].until += planned[before->second].until;
+      }
+      settled[i] = progress = true;
+    }
+  }
+  return planned;
+}
+
+absl::Duration RecoveryFor(const Assertion& assertion, absl::Duration window) {
+  switch (assertion.kind_case()) {
+    case Assertion::kRecovery:
+      return Length(assertion.recovery().within()) + (assertion.recovery().windows() + 1) * window;
+    case Assertion::kCircuitBreaker:
+      return Length(assertion.circuit_breaker().closes_within()) + kClosingWindows * window;
+    case Assertion::kTimeout:
+    case Assertion::KIND_NOT_SET:
+      return absl::ZeroDuration();
+  }
+  return absl::ZeroDuration();
+}
+
+// The name in YAML of the field that is set in the oneof `kind`; empty: none.
+std::string KindName(const google::protobuf::Message& message) {
+  const google::protobuf::OneofDescriptor* kind = message.GetDescriptor()->FindOneofByName("kind");
+  const google::protobuf::FieldDescriptor* field =
+      message.GetReflection()->GetOneofFieldDescriptor(message, kind);
+  if (field == nullptr) return "";
+  const std::string& other = field->options().GetExtension(rules).yaml();
+  return other.empty() ? field->name() : other;
+}
+
+}  // namespace
+
+absl::Duration JudgedWindow(const Load& load) {
+  double lowest = load.rate();
+  for (const Step& step : load.steps()) {
+    if (step.rate() > 0 && (lowest <= 0 || step.rate() < lowest)) lowest = step.rate();
+  }
+  if (lowest <= 0) return kLeastWindow;
+  return std::max(kLeastWindow, absl::Seconds(kSamplesInWindow / lowest));
+}
+
+Plan MakePlan(const Scenario& scenario) {
+  Plan plan;
+  plan.window = kLeastWindow;
+  for (const Load& load : scenario.load()) plan.window = std::max(plan.window, JudgedWindow(load));
+  plan.baseline = kBaselineWindows * plan.window;
+  plan.faults = TimesOf(scenario);
+  std::stable_sort(plan.faults.begin(), plan.faults.end(),
+                   [](const PlannedFault& a, const PlannedFault& b) { return a.at < b.at; });
+  for (const PlannedFault& planned : plan.faults) plan.faults_end = std::max(plan.faults_end, planned.until);
+  plan.recovery = kLeastRecoveryWindows * plan.window;
+  for (const Assertion& assertion : scenario.assertions()) {
+    plan.recovery = std::max(plan.recovery, RecoveryFor(assertion, plan.window));
+  }
+  return plan;
+}
+
+std::string FaultKind(const Fault& fault) { return KindName(fault); }
+
+std::string AssertionKind(const Assertion& assertion) { return KindName(assertion); }
+
+}  // namespace squall

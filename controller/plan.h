@@ -1,0 +1,43 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "proto/scenario.pb.h"
+
+namespace squall {
+
+struct PlannedFault {
+  const Fault* fault = nullptr;  // in the scenario that the plan was made of
+  absl::Duration at;             // from the end of the baseline
+  absl::Duration until;  // from the end of the baseline; for kill: when the service is started again, or `at`
+};
+
+// When what happens. Pure function of the scenario.
+struct Plan {
+  absl::Duration window;             // max(1 s, 20 / rate)
+  absl::Duration baseline;           // at least 10 windows, and one to warm up
+  std::vector<PlannedFault> faults;  // in the order of `at`
+  absl::Duration faults_end;         // from the end of the baseline
+  absl::Duration recovery;           // at most; ends early once all assertions are final
+  absl::Duration Longest() const { return baseline + faults_end + recovery; }
+};
+
+// The scenario must be without mistakes and outlive the plan.
+Plan MakePlan(const Scenario& scenario);
+
+// The window in which requests of this load are judged: max(1 s, 20 / rate).
+absl::Duration JudgedWindow(const Load& load);
+
+// What `squall check` prints: who, what, when, scope, mechanism, undone by what. At most 100 columns wide.
+std::string DescribePlan(const Scenario& scenario, const Plan& plan);
+
+// "500 ms on every response over recommend", "SIGKILL to recommend, started again after 4 s".
+std::string DescribeFault(const Fault& fault);
+
+// Names in the schema, as users write them: "latency", "kill"; "timeout", "recovery".
+std::string FaultKind(const Fault& fault);
+std::string AssertionKind(const Assertion& assertion);
+
+}  // namespace squall

@@ -1,0 +1,215 @@
+#include "controller/plan.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "controller/scenario.h"
+#include "controller/scenario_samples.h"
+#include "gtest/gtest.h"
+
+namespace squall {
+namespace {
+
+using absl::Milliseconds;
+using absl::Seconds;
+
+Scenario Load(std::string text) {
+  const LoadedScenario loaded = ParseScenario("s.yaml", std::move(text), {});
+  EXPECT_EQ(FormatMistakes(loaded), "");
+  return loaded.scenario;
+}
+
+Scenario Minimal(std::vector<std::pair<absl::string_view, absl::string_view>> changes = {}) {
+  return Load(absl::StrReplaceAll(kMinimalScenario, changes));
+}
+
+::squall::Load LoadOf(double rate, const std::vector<double>& steps = {}) {
+  ::squall::Load load;
+  load.set_rate(rate);
+  for (double step : steps) load.add_steps()->set_rate(step);
+  return load;
+}
+
+TEST(JudgedWindow, HoldsTwentyRequestsAndAtLeastASecond) {
+  EXPECT_EQ(JudgedWindow(LoadOf(200)), Seconds(1));
+  EXPECT_EQ(JudgedWindow(LoadOf(20)), Seconds(1));
+  EXPECT_EQ(JudgedWindow(LoadOf(10)), Seconds(2));
+  EXPECT_EQ(JudgedWindow(LoadOf(0.1)), Seconds(200));
+}
+
+TEST(JudgedWindow, FollowsTheSlowestStepThatSendsAnything) {
+  EXPECT_EQ(JudgedWindow(LoadOf(0, {200, 5, 0, 100})), Seconds(4));
+  EXPECT_EQ(JudgedWindow(LoadOf(0, {0})), Seconds(1));
+  EXPECT_EQ(JudgedWindow(LoadOf(0)), Seconds(1));
+}
+
+TEST(Plan, HasTenBaselineWindowsAndOneToWarmUp) {
+  EXPECT_EQ(MakePlan(Minimal()).baseline, Seconds(11));
+  const Plan slow = MakePlan(Minimal({{"200/s", "10/s"}}));
+  EXPECT_EQ(slow.window, Seconds(2));
+  EXPECT_EQ(slow.baseline, Seconds(22));
+}
+
+TEST(Plan, TakesTheWindowOfTheSlowestLoad) {
+  Scenario scenario;
+  *scenario.add_load() = LoadOf(200);
+  *scenario.add_load() = LoadOf(5);
+  EXPECT_EQ(MakePlan(scenario).window, Seconds(4));
+}
+
+TEST(Plan, RecoversAsLongAsTheAssertionsNeed) {
+  // within + (windows + 1) windows.
+  EXPECT_EQ(MakePlan(Minimal({{"  - circuit_breaker: {open_time: 2s}\n", ""}})).recovery, Seconds(21));
+  // closes_within, which is 1.5 x open_time + 5s, + 4 windows.
+  EXPECT_EQ(MakePlan(Minimal({{"  - recovery: {within: 10s}\n", ""}})).recovery, Seconds(8 + 4));
+  // At least 5 windows.
+  EXPECT_EQ(MakePlan(Minimal({{"  - recovery: {within: 10s}\n", ""},
+                              {"  - circuit_breaker: {open_time: 2s}\n", ""}}))
+                .recovery,
+            Seconds(5));
+}
+
+TEST(Plan, LongestIsTheSumOfItsPhases) {
+  const Plan plan = MakePlan(Minimal());
+  EXPECT_EQ(plan.faults_end, Seconds(10));
+  EXPECT_EQ(plan.Longest(), Seconds(11 + 10 + 21));
+}
+
+TEST(Plan, FaultsStartAtTheirTimeOrAfterAnother) {
+  const Scenario scenario = Load(absl::StrReplaceAll(
+      kMinimalScenario, {{"{attach: {listen: 8080}}", "{run: [bin/orders]}"}, {"    for: 10s", R"(    for: 10s
+    at: 1s
+  - {name: last, latency: {delay: 1s}, for: 2s, after: kill, at: 500ms}
+  - {kill: {restart_after: 4s}, after: latency}
+  - {name: early, kill: {restart_after: 0s}})"}}));
+  const Plan plan = MakePlan(scenario);
+  ASSERT_EQ(plan.faults.size(), 4u);
+  const auto expect = [&](size_t i, absl::string_view name, absl::Duration at, absl::Duration until) {
+    EXPECT_EQ(plan.faults[i].fault->name(), name);
+    EXPECT_EQ(plan.faults[i].at, at) << name;
+    EXPECT_EQ(plan.faults[i].until, until) << name;
+  };
+  expect(0, "early", Seconds(0), Seconds(0));
+  expect(1, "latency", Seconds(1), Seconds(11));
+  expect(2, "kill", Seconds(11), Seconds(15));
+  expect(3, "last", Milliseconds(15500), Milliseconds(17500));
+  EXPECT_EQ(plan.faults_end, Milliseconds(17500));
+}
+
+TEST(Plan, OfNothingOrOfACycleStillEnds) {
+  EXPECT_EQ(MakePlan(Scenario()).Longest(), Seconds(16));
+  Scenario scenario;
+  for (const auto& [name, after] : {std::pair{"a", "b"}, std::pair{"b", "a"}, std::pair{"c", "nowhere"}}) {
+    Fault& fault = *scenario.add_faults();
+    fault.set_name(name);
+    fault.set_after(after);
+    fault.mutable_kill();
+  }
+  EXPECT_EQ(MakePlan(scenario).faults.size(), 3u);
+}
+
+TEST(Kinds, AreTheKeysOfTheFile) {
+  Fault fault;
+  EXPECT_EQ(FaultKind(fault), "");
+  fault.mutable_latency();
+  EXPECT_EQ(FaultKind(fault), "latency");
+  fault.mutable_kill();
+  EXPECT_EQ(FaultKind(fault), "kill");
+  Assertion assertion;
+  assertion.mutable_circuit_breaker();
+  EXPECT_EQ(AssertionKind(assertion), "circuit_breaker");
+}
+
+TEST(DescribeFault, IsAPhrase) {
+  const Scenario full = Load(kFullScenario);
+  EXPECT_EQ(DescribeFault(Minimal().faults(0)), "500 ms on every response over recommend");
+  EXPECT_EQ(DescribeFault(full.faults(0)),
+            "500 ms +/- 50 ms on every request and every response over recommend");
+  EXPECT_EQ(DescribeFault(full.faults(1)), "SIGTERM to recommend, started again after 4 s");
+  EXPECT_EQ(DescribeFault(full.faults(2)), "SIGKILL to recommend");
+}
+
+TEST(DescribePlan, SaysWhoWhatWhenAndUndoneByWhat) {
+  const Scenario scenario = Minimal();
+  EXPECT_EQ(DescribePlan(scenario, MakePlan(scenario)), R"(recommend-slow
+
+Services
+  orders           attach to the process that listens on port 8080, and its children
+
+Edges
+  recommend        orders -> 127.0.0.1:9090, HTTP/1.1 requests counted
+                   connects of orders redirected to a relay (cgroup BPF; needs root)
+
+Load
+  checkout         GET http://127.0.0.1:8080/order
+                   200/s; a client gives up after 5 s; judged in windows of 1 s
+                   rejected when: status 429
+
+Timeline, at most 42 s
+        0 s  (baseline)       11 windows of 1 s; nothing is injected unless the service is
+                              steady: errors at most 1 %
+       11 s  latency          500 ms on every response over recommend, for 10 s
+                              scope:      edge: calls of orders to 127.0.0.1:9090, of no other
+                                          process
+                              through:    connects of orders redirected to a relay (cgroup BPF;
+                                          needs root)
+                              undone by:  the relay passes on without delay; redirection is a
+                                          BPF link that dies with the agent
+       21 s  (recovery)       at most 21 s, over as soon as all assertions can be judged
+       42 s  (end)            everything is healed, services that squall started are stopped
+
+Assertions
+  timeout          requests of checkout that run into the deadline of 300 ms are answered within
+                   400 ms (margin 50 ms + the fastest baseline request, twice), and 99.9 % of
+                   1,000 or more within 350 ms; at least 20 of them
+                   from the first injection to the last healing
+  circuit_breaker  calls over recommend stop within 5 s of the first failed one, 1 probe every
+                   2 s, and flow again within 8 s of healing; while open, checkout is answered
+                   within max(50 ms, baseline p99 + 20 ms)
+                   from the first injection to the last healing
+  recovery         checkout is back within 10 s of healing: 10 windows, at most one of them out
+                   of band; p50 and p95 up to 1.2 x baseline or + 5 ms, errors up to baseline +
+                   0.5 points, goodput from 95 % of baseline
+                   from the first injection to the last healing
+)");
+}
+
+TEST(DescribePlan, SaysThatARelayNeedsNoPrivilegesAndWhatAKillLeaves) {
+  const Scenario scenario = Load(kFullScenario);
+  const std::string text = DescribePlan(scenario, MakePlan(scenario));
+  for (const char* part : {
+           "relay at 127.0.0.1:19090, no privileges",
+           "scope:      edge: calls that orders or others send to 127.0.0.1:19090",
+           "run bin/orders --port=8080 --recommend=127.0.0.1:19090",
+           "as user nobody (needs root)",
+           "ready when GET http://127.0.0.1:8080/healthz answers below 400, within 5 s",
+           "undone by:  started again after 4 s",
+           "undone by:  nothing to undo",
+           "100/s for 10 s, then 50/s for 10 s, and on at the last",
+           "more than 80 % of requests of checkout fail for 10 s",
+           "after-slow",
+           "recovery: browse is back within 10 s of healing",
+           "checkout is back within 10 s of injection",
+           "about slow",
+       }) {
+    EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
+  }
+  EXPECT_EQ(text.find("BPF"), std::string::npos);
+}
+
+TEST(DescribePlan, IsAtMostAHundredColumnsWide) {
+  for (const char* sample : {kMinimalScenario, kFullScenario}) {
+    const Scenario scenario = Load(absl::StrReplaceAll(
+        sample, {{"checkout", "checkout-with-a-name-that-is-longer-than-any-column-can-be"}}));
+    for (absl::string_view line : absl::StrSplit(DescribePlan(scenario, MakePlan(scenario)), '\n')) {
+      EXPECT_LE(line.size(), 100u) << line;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace squall

@@ -1,0 +1,392 @@
+#include "controller/report/sample.h"
+
+#include <cstdlib>
+#include <random>
+#include <string>
+#include <utility>
+
+#include "absl/strings/string_view.h"
+#include "google/protobuf/text_format.h"
+
+namespace squall {
+namespace {
+
+constexpr int64_t kMillisecond = 1'000'000;
+constexpr int64_t kSecond = 1'000'000'000;
+constexpr uint64_t kPrefix = 0x4bf92f3577b34da6;
+
+constexpr int64_t kEnd = 45 * kSecond + 300 * kMillisecond;
+constexpr int64_t kSlowFrom = 11 * kSecond + 20 * kMillisecond;
+constexpr int64_t kSlowTo = 21 * kSecond + 23 * kMillisecond;
+constexpr int64_t kGoneFrom = 21 * kSecond + 30 * kMillisecond;
+constexpr int64_t kGoneTo = 25 * kSecond + 180 * kMillisecond;
+constexpr int64_t kQueueUntil = 37 * kSecond + 600 * kMillisecond;  // the queue that the outage left behind
+
+constexpr absl::string_view kHeader = R"pb(
+  scenario {
+    squall: 1
+    name: "recommend-slow-then-gone"
+    description: "Orders must keep answering while recommend is slow, and after it dies."
+    tags: "nightly"
+    seed: 4711
+    services {
+      name: "orders"
+      run: "bin/orders"
+      run: "--port=8080"
+      run: "--recommend=127.0.0.1:9090"
+      env { key: "TRACE" value: "all" }
+      ready {
+        http { url: "http://127.0.0.1:8080/healthz" }
+        within { seconds: 10 }
+      }
+    }
+    services { name: "recommend" run: "bin/recommend" run: "--port=9090" }
+    edges { name: "recommend" from: "orders" to: "127.0.0.1:9090" protocol: PROTOCOL_HTTP }
+    load {
+      name: "checkout"
+      http { url: "http://127.0.0.1:8080/order" method: "POST" body: "{\"sku\": 7}" }
+      rate: 200
+      give_up_after { seconds: 5 }
+      rejected_when { status: 429 }
+      max_in_flight: 4000
+    }
+    steady { errors: 1 }
+    faults {
+      name: "slow"
+      latency {
+        edge: "recommend"
+        delay { nanos: 500000000 }
+        jitter { nanos: 50000000 }
+        direction: DIRECTION_RESPONSE
+      }
+      for { seconds: 10 }
+    }
+    faults {
+      name: "gone"
+      kill {
+        service: "recommend"
+        signal: "SIGKILL"
+        restart_after { seconds: 4 }
+      }
+      after: "slow"
+    }
+    assertions {
+      name: "timeout"
+      timeout {
+        load: "checkout"
+        fault: "slow"
+        deadline { nanos: 300000000 }
+        at_least: 20
+      }
+    }
+    assertions {
+      name: "back-in-time"
+      recovery {
+        load: "checkout"
+        fault: "gone"
+        within { seconds: 10 }
+        latency_factor: 1.2
+        latency_slack { nanos: 5000000 }
+        errors_slack: 0.5
+        goodput: 95
+        windows: 10
+      }
+    }
+    assertions {
+      name: "breaker"
+      circuit_breaker {
+        edge: "recommend"
+        load: "checkout"
+        fault: "slow"
+        open_time { seconds: 2 }
+      }
+    }
+  }
+  run_id: "recommend-slow-then-gone-20260301-101502"
+  started_unix_ns: 1772360102000000000
+  seed: 4711
+  squall_version: "0.1.0"
+  host: "build-7"
+  edge_mechanisms { key: "recommend" value: "connects of orders redirected by cgroup BPF" }
+)pb";
+
+constexpr absl::string_view kResult = R"pb(
+  scenario: "recommend-slow-then-gone"
+  description: "Orders must keep answering while recommend is slow, and after it dies."
+  run_id: "recommend-slow-then-gone-20260301-101502"
+  started: "2026-03-01T10:15:02Z"
+  seconds: 45.3
+  seed: 4711
+  result: FAIL
+  exit_code: 1
+  ending: COMPLETED
+  squall_version: "0.1.0"
+  verdicts {
+    assertion: "timeout"
+    kind: "timeout"
+    result: PASS
+    reason: "Of 1,998 requests that ran into the deadline of 300 ms, the slowest took 331 ms and 99.9 % took at most 318 ms."
+    measured: "331 ms"
+    limit: "at most 402 ms"
+    margin: "71 ms"
+    samples: 1998
+    details { name: "deadline" value: "300 ms" }
+    details { name: "margin m" value: "51.2 ms" }
+    details { name: "p99.9" value: "318 ms of at most 351 ms" }
+    details { name: "answered too early" value: "0" }
+  }
+  verdicts {
+    assertion: "back-in-time"
+    kind: "recovery"
+    result: FAIL
+    reason: "checkout was back in its band 16.6 s after gone was injected, and 10 s were allowed: p95 was still 980 ms then, where at most 13.1 ms is in band. SLOW: it recovered by itself."
+    measured: "16.6 s"
+    limit: "at most 10 s"
+    margin: "-6.57 s"
+    samples: 20
+    first_broken_ns: 31030000000
+    examples: "4bf92f3577b34da60000000000001b7c"
+    examples: "4bf92f3577b34da60000000000001b7d"
+    examples: "4bf92f3577b34da60000000000001b80"
+    details { name: "baseline p50" value: "4.1 ms" }
+    details { name: "baseline p95" value: "8.1 ms" }
+    details { name: "counted from" value: "the injection of gone at 21.03 s" }
+    details { name: "flaps" value: "0" }
+  }
+  verdicts {
+    assertion: "breaker"
+    kind: "circuit_breaker"
+    result: INCONCLUSIVE
+    reason: "18 calls at recommend failed during slow, and 20 are needed to say whether a breaker opens."
+    advice: "Raise `rate` above 200/s, or let slow last longer than 10 s."
+    measured: "18 failed calls"
+    limit: "at least 20"
+    margin: "-2"
+    samples: 18
+  }
+  faults {
+    name: "slow"
+    kind: "latency"
+    what: "450 ms to 550 ms on every response over recommend"
+    injected_ns: 11020000000
+    healed_ns: 21023000000
+    healing_took_ns: 3100000
+    evidence {
+      connections: 12
+      calls: 1998
+      bytes: 812345
+      requested_ns: 500000000
+      achieved_p50_ns: 501300000
+      achieved_p99_ns: 549800000
+    }
+    seen: "1,998 responses held back on 12 connections"
+  }
+  faults {
+    name: "gone"
+    kind: "kill"
+    what: "SIGKILL to recommend, started again after 4 s"
+    injected_ns: 21030000000
+    healed_ns: 25180000000
+    healing_took_ns: 148000000
+    evidence { signalled: 2 gone: 2 pids: 40123 pids: 40124 restarts: 1 }
+    seen: "2 processes gone within 1.8 ms, listening again after 148 ms"
+  }
+  notes: "The heartbeat saw the machine stand still 3 times, 61 ms in all: those windows are left out."
+  notes: "recommend answered 500 to 12 calls right after its restart."
+)pb";
+
+template <typename Message>
+Message Parsed(absl::string_view text) {
+  Message message;
+  if (!google::protobuf::TextFormat::ParseFromString(std::string(text), &message)) std::abort();
+  return message;
+}
+
+bool Within(int64_t ns, int64_t from, int64_t to) { return ns >= from && ns < to; }
+
+// One request in the sample's course of things.
+class Course {
+ public:
+  Request NextRequest(int64_t intended_ns, int64_t number) {
+    Request request;
+    request.intended_ns = intended_ns;
+    request.sent_ns = intended_ns + Micros(40, 300);
+    request.number = number;
+    request.status = 200;
+    request.outcome = OK;
+    int64_t took = Base();
+    if (Within(intended_ns, kSlowFrom, kSlowTo)) {
+      // The deadline ends the wait; then the fallback answers. A limiter turns a few away when the pile is
+      // highest.
+      took = 300 * kMillisecond + Micros(500, 31'000);
+      request.outcome = DEGRADED;
+      if (Within(intended_ns, kSlowFrom + 4 * kSecond, kSlowFrom + 7 * kSecond) && Chance(0.15)) {
+        took = Micros(400, 2'000);
+        request.outcome = REJECTED;
+        request.status = 429;
+      }
+    } else if (Within(intended_ns, kGoneFrom, kGoneTo)) {
+      const bool error = Chance(0.4);
+      took = Micros(800, 6'000);
+      request.outcome = error ? ERROR : DEGRADED;
+      request.status = error ? 502 : 200;
+    } else if (Within(intended_ns, kGoneTo, kQueueUntil)) {
+      const double left =
+          static_cast<double>(kQueueUntil - intended_ns) / static_cast<double>(kQueueUntil - kGoneTo);
+      took += static_cast<int64_t>(1.3e9 * left * (0.6 + 0.4 * Uniform()));
+      if (Chance(0.03)) request.outcome = ERROR, request.status = 503;
+    }
+    request.end_ns = request.sent_ns + took;
+    return request;
+  }
+
+  Call NextCall(const Request& request) {
+    Call call;
+    call.start_ns = request.sent_ns + Micros(100, 400);
+    call.end_ns = call.start_ns + Base() / 2;
+    call.status = 200;
+    call.result = ANSWERED;
+    if (Within(request.intended_ns, kSlowFrom, kSlowTo)) {
+      call.end_ns = call.start_ns + 300 * kMillisecond;
+      call.status = 0;
+      call.result = CALLER_LEFT;
+    } else if (Within(request.intended_ns, kGoneFrom, kGoneTo)) {
+      call.end_ns = call.start_ns + Micros(20, 90);
+      call.status = 0;
+      call.result = CONNECT_REFUSED;
+    } else if (Within(request.intended_ns, kGoneTo, kGoneTo + kSecond) && Chance(0.06)) {
+      call.status = 500;
+      call.result = FAILED;
+    }
+    return call;
+  }
+
+  double Uniform() { return std::uniform_real_distribution<double>(0, 1)(random_); }
+
+ private:
+  bool Chance(double share) { return Uniform() < share; }
+  int64_t Micros(int64_t from, int64_t to) {
+    return 1000 * std::uniform_int_distribution<int64_t>(from, to)(random_);
+  }
+  int64_t Base() { return static_cast<int64_t>(std::lognormal_distribution<double>(15.2, 0.4)(random_)); }
+
+  std::mt19937_64 random_{4711};
+};
+
+void AddTraffic(Course& course, Timeline& timeline) {
+  auto& requests = timeline.requests["checkout"];
+  auto& calls = timeline.calls["recommend"];
+  LoadTotals& totals = timeline.loads["checkout"];
+  totals.trace_prefix = kPrefix;
+  const int64_t first = 900 * kMillisecond;
+  int64_t number = 0;
+  for (int64_t at = first; at < kEnd - 100 * kMillisecond; at += 5 * kMillisecond, ++number) {
+    // While the queue is longest the client's own limit keeps a few back.
+    if (Within(at, kGoneTo, kGoneTo + 2 * kSecond) && number % 7 == 0) continue;
+    requests.push_back(course.NextRequest(at, number));
+    calls.push_back(course.NextCall(requests.back()));
+  }
+  totals.intended = number;
+  totals.sent = static_cast<int64_t>(requests.size());
+  totals.not_sent = number - totals.sent;
+  LoadStats stats;
+  stats.set_load("checkout");
+  stats.set_at_ns(kGoneTo);
+  totals.series.push_back(stats);
+  stats.set_at_ns(kGoneTo + 2 * kSecond);
+  stats.set_not_sent(totals.not_sent);
+  totals.series.push_back(stats);
+}
+
+void AddHealth(Course& course, Timeline& timeline) {
+  for (int64_t at = kSecond / 2; at < kEnd; at += kSecond) {
+    const bool busy = Within(at, kGoneTo, kQueueUntil);
+    HostSample host;
+    host.set_at_ns(at);
+    host.set_cpu_busy((busy ? 72 : 31) + 8 * course.Uniform());
+    host.set_cpu_steal(Within(at, 17 * kSecond, 20 * kSecond) ? 9 : course.Uniform());
+    timeline.host.push_back(host);
+    for (const char* name : {"orders", "recommend"}) {
+      const bool orders = name[0] == 'o';
+      if (!orders && Within(at, kGoneFrom, kGoneTo)) continue;
+      const bool piled = orders && (busy || Within(at, kSlowFrom, kSlowTo));
+      ServiceSample sample;
+      sample.set_service(name);
+      sample.set_at_ns(at);
+      sample.set_cpu((orders ? 24 : 9) + (piled ? 30 : 0) + 3 * course.Uniform());
+      sample.set_rss_bytes((orders ? 38 : 21) * (1 << 20) + at / 4000 * (orders ? 1 : 0));
+      sample.set_threads(orders ? (piled ? 72 : 12) : 8);
+      sample.set_fds(orders ? (piled ? 141 : 24) : 19);
+      timeline.samples[name].push_back(sample);
+    }
+  }
+  for (const int64_t at : {6 * kSecond, 18 * kSecond, 18 * kSecond + 300 * kMillisecond}) {
+    Stall stall;
+    stall.set_start_ns(at);
+    stall.set_length_ns(at == 6 * kSecond ? 12 * kMillisecond : 24 * kMillisecond + kMillisecond / 2);
+    timeline.stalls.push_back(stall);
+  }
+}
+
+ServiceEvent MakeEvent(const char* service, int64_t at_ns, ServiceEvent::What what, int pid,
+                       const char* message) {
+  ServiceEvent event;
+  event.set_service(service);
+  event.set_at_ns(at_ns);
+  event.set_what(what);
+  event.set_pid(pid);
+  event.set_message(message);
+  event.set_expected(what == ServiceEvent::EXITED);
+  return event;
+}
+
+void AddEvents(Timeline& timeline) {
+  FaultSpan slow;
+  slow.name = "slow";
+  slow.injected_ns = kSlowFrom;
+  slow.heal_asked_ns = kSlowTo - 3 * kMillisecond;
+  slow.healed_ns = kSlowTo;
+  FaultSpan gone;
+  gone.name = "gone";
+  gone.injected_ns = kGoneFrom;
+  gone.heal_asked_ns = kGoneTo - 148 * kMillisecond;
+  gone.healed_ns = kGoneTo;
+  timeline.faults = {slow, gone};
+  timeline.services = {
+      MakeEvent("recommend", 90 * kMillisecond, ServiceEvent::STARTED, 40123, ""),
+      MakeEvent("recommend", 140 * kMillisecond, ServiceEvent::READY, 40123, ""),
+      MakeEvent("orders", 150 * kMillisecond, ServiceEvent::STARTED, 40140, ""),
+      MakeEvent("orders", 230 * kMillisecond, ServiceEvent::READY, 40140, ""),
+      MakeEvent("recommend", kGoneFrom, ServiceEvent::EXITED, 40123, "killed by SIGKILL"),
+      MakeEvent("recommend", kGoneTo - 140 * kMillisecond, ServiceEvent::STARTED, 40391, ""),
+      MakeEvent("recommend", kGoneTo, ServiceEvent::READY, 40391, ""),
+  };
+  for (const auto& [phase, at] : {std::pair{PhaseEvent::BASELINE, 900 * kMillisecond},
+                                  {PhaseEvent::FAULTS, 11 * kSecond},
+                                  {PhaseEvent::RECOVERY, kGoneTo},
+                                  {PhaseEvent::DONE, kEnd}}) {
+    PhaseEvent event;
+    event.set_phase(phase);
+    event.set_at_ns(at);
+    timeline.phases.push_back(event);
+  }
+}
+
+}  // namespace
+
+SampleRun MakeSampleRun() {
+  SampleRun run;
+  run.timeline.header = Parsed<Header>(kHeader);
+  run.result = Parsed<RunResult>(kResult);
+  Course course;
+  AddTraffic(course, run.timeline);
+  AddHealth(course, run.timeline);
+  AddEvents(run.timeline);
+  run.timeline.footer.emplace();
+  run.timeline.footer->set_ending(Footer::COMPLETED);
+  run.timeline.footer->set_at_ns(kEnd);
+  run.timeline.last_ns = kEnd;
+  return run;
+}
+
+}  // namespace squall

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "proto/verdict.pb.h"
+
+// The words that all reports share. Pure functions.
+
+namespace squall {
+
+// How a run ended, the most serious thing first; follows the exit code.
+enum class Standing { kPass, kFail, kInconclusive, kHarnessFailed, kGuardrail, kNotHealed, kInterrupted };
+Standing StandingOf(const RunResult& result);
+
+// "PASS", "FAIL", "INCONCLUSIVE", "HARNESS FAILED", "STOPPED BY A GUARDRAIL", "NOT HEALED", "INTERRUPTED".
+std::string StandingWord(Standing standing);
+
+// "PASS", "FAIL", "INCONCLUSIVE"; "NOT JUDGED" when unspecified.
+std::string ResultWord(Verdict::Result result);
+// "✓", "✗", "?".
+std::string ResultMark(Verdict::Result result);
+
+// What the standing rests on, without a full stop: "1 of 3 assertions failed, 1 could not be judged".
+std::string Headline(const RunResult& result);
+
+// What happened, in whole sentences: what was injected, whether it was undone, why the run ended early.
+std::string Story(const RunResult& result);
+
+// The verdicts that the standing rests on when it is not PASS: those that failed or, when none did, those
+// that could not be given. Point into `result`.
+std::vector<const Verdict*> Decisive(const RunResult& result);
+
+// `text` with a full stop, whether or not its author ended it.
+std::string Sentence(absl::string_view text);
+
+// A moment of the run for people: "11.02 s", "4:05.3", "1:02:03".
+std::string RunTime(int64_t ns);
+
+// When a fault was healed: "11.02 s", "not confirmed", "never injected", or "nothing to heal" for a kill that
+// stayed dead.
+std::string HealedWords(const FaultResult& fault);
+
+// "asked for 500 ms; measured 502 ms at p50, 505 ms at p99", "3 of 3 processes gone, started again once";
+// empty where the evidence compares nothing.
+std::string AchievedWords(const Evidence& evidence);
+
+// "12,034": a count for people.
+std::string Thousands(int64_t count);
+
+// "3 processes", "1 process".
+std::string Count(int64_t count, const std::string& singular, const std::string& plural);
+
+}  // namespace squall

@@ -1,0 +1,199 @@
+#include "controller/scalars.h"
+
+#include <limits>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "controller/formats.h"
+#include "controller/schema.h"
+#include "controller/units.h"
+#include "controller/wording.h"
+
+namespace squall {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+
+namespace {
+
+// StatusOr<T> to StatusOr<ScalarValue>.
+template <typename T>
+absl::StatusOr<ScalarValue> Value(absl::StatusOr<T> parsed) {
+  if (!parsed.ok()) return parsed.status();
+  return ScalarValue(*std::move(parsed));
+}
+
+absl::StatusOr<ScalarValue> ParseBool(absl::string_view text) {
+  if (text == "true") return ScalarValue(true);
+  if (text == "false") return ScalarValue(false);
+  return absl::InvalidArgumentError(
+      absl::StrCat(Quoted(text), " is neither true nor false; write one of the two"));
+}
+
+absl::StatusOr<ScalarValue> ParseEnum(const FieldDescriptor& field, absl::string_view text) {
+  const google::protobuf::EnumDescriptor& type = *field.enum_type();
+  for (int i = 0; i < type.value_count(); ++i) {
+    const google::protobuf::EnumValueDescriptor& value = *type.value(i);
+    if (value.number() != 0 && EnumWord(value) == text) return ScalarValue(int64_t{value.number()});
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat(Quoted(text), " is not known here; ", Suggestion(text, EnumWords(type))));
+}
+
+absl::StatusOr<ScalarValue> ParseString(const FieldDescriptor& field, absl::string_view text) {
+  const FieldRules& field_rules = RulesOf(field);
+  absl::Status status;
+  if (field_rules.name() || !field_rules.refers_to().empty()) status = CheckName(text);
+  if (status.ok() && field_rules.address()) status = CheckAddress(text);
+  if (status.ok() && field_rules.url()) status = CheckUrl(text);
+  if (status.ok() && field_rules.signal()) status = CheckSignal(text);
+  if (!status.ok()) return status;
+  return ScalarValue(std::string(text));
+}
+
+// 32-bit fields have bounds of their own, whether or not the rules say so.
+absl::StatusOr<ScalarValue> ParseInt(const FieldDescriptor& field, absl::string_view text) {
+  absl::StatusOr<int64_t> value =
+      RulesOf(field).unit() == FieldRules::BYTES ? ParseBytes(text) : ParseInteger(text);
+  if (!value.ok()) return value.status();
+  const bool is_unsigned = field.cpp_type() == FieldDescriptor::CPPTYPE_UINT32 ||
+                           field.cpp_type() == FieldDescriptor::CPPTYPE_UINT64;
+  const bool is_small = field.cpp_type() == FieldDescriptor::CPPTYPE_INT32 ||
+                        field.cpp_type() == FieldDescriptor::CPPTYPE_UINT32;
+  const int64_t least = is_unsigned ? 0 : is_small ? std::numeric_limits<int32_t>::min() : *value;
+  const int64_t most = !is_small     ? *value
+                       : is_unsigned ? int64_t{std::numeric_limits<uint32_t>::max()}
+                                     : int64_t{std::numeric_limits<int32_t>::max()};
+  if (*value < least)
+    return absl::InvalidArgumentError(absl::StrCat(text, " is too small; write ", least, " or more"));
+  if (*value > most)
+    return absl::InvalidArgumentError(absl::StrCat(text, " is too large; write ", most, " or less"));
+  return ScalarValue(*value);
+}
+
+absl::StatusOr<ScalarValue> ParseUnbounded(const FieldDescriptor& field, absl::string_view text) {
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return ParseBool(text);
+    case FieldDescriptor::CPPTYPE_ENUM:
+      return ParseEnum(field, text);
+    case FieldDescriptor::CPPTYPE_STRING:
+      return ParseString(field, text);
+    case FieldDescriptor::CPPTYPE_MESSAGE:
+      return Value(ParseDurationText(text));
+    case FieldDescriptor::CPPTYPE_INT32:
+    case FieldDescriptor::CPPTYPE_INT64:
+    case FieldDescriptor::CPPTYPE_UINT32:
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return ParseInt(field, text);
+    case FieldDescriptor::CPPTYPE_FLOAT:
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      if (RulesOf(field).unit() == FieldRules::RATE) return Value(ParseRate(text));
+      if (RulesOf(field).unit() == FieldRules::PERCENT) return Value(ParsePercent(text));
+      return Value(ParseNumber(text));
+  }
+  return absl::InternalError("a field of no known type");
+}
+
+// Bounds are written in the schema; a wrong one bounds nothing, and a test reads them all.
+absl::Status CheckBounds(const FieldDescriptor& field, const ScalarValue& value, absl::string_view text) {
+  const FieldRules& field_rules = RulesOf(field);
+  const std::string& min = field_rules.min();
+  const std::string& max = field_rules.max();
+  const absl::StatusOr<ScalarValue> least = ParseUnbounded(field, min);
+  const absl::StatusOr<ScalarValue> most = ParseUnbounded(field, max);
+  const std::string range = min.empty()   ? absl::StrCat("write ", max, " or less")
+                            : max.empty() ? absl::StrCat("write ", min, " or more")
+                            : min == max  ? absl::StrCat("write ", min)
+                                          : absl::StrCat("write ", min, " to ", max);
+  if (!min.empty() && least.ok() && value < *least) {
+    return absl::InvalidArgumentError(absl::StrCat(Quoted(text), " is too little; ", range));
+  }
+  if (!max.empty() && most.ok() && *most < value) {
+    return absl::InvalidArgumentError(absl::StrCat(Quoted(text), " is too much; ", range));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<ScalarValue> ParseScalar(const FieldDescriptor& field, absl::string_view text) {
+  absl::StatusOr<ScalarValue> value = ParseUnbounded(field, text);
+  if (!value.ok()) return value;
+  absl::Status in_bounds = CheckBounds(field, *value, text);
+  if (!in_bounds.ok()) return in_bounds;
+  return value;
+}
+
+void StoreScalar(const FieldDescriptor& field, const ScalarValue& value, Message& message) {
+  const Reflection& reflection = *message.GetReflection();
+  const bool add = field.is_repeated();
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_BOOL: {
+      const bool v = std::get<bool>(value);
+      add ? reflection.AddBool(&message, &field, v) : reflection.SetBool(&message, &field, v);
+      return;
+    }
+    case FieldDescriptor::CPPTYPE_ENUM: {
+      const int v = static_cast<int>(std::get<int64_t>(value));
+      add ? reflection.AddEnumValue(&message, &field, v) : reflection.SetEnumValue(&message, &field, v);
+      return;
+    }
+    case FieldDescriptor::CPPTYPE_STRING: {
+      const std::string& v = std::get<std::string>(value);
+      add ? reflection.AddString(&message, &field, v) : reflection.SetString(&message, &field, v);
+      return;
+    }
+    case FieldDescriptor::CPPTYPE_MESSAGE: {
+      Message* duration =
+          add ? reflection.AddMessage(&message, &field) : reflection.MutableMessage(&message, &field);
+      duration->CopyFrom(ToProto(std::get<absl::Duration>(value)));
+      return;
+    }
+    case FieldDescriptor::CPPTYPE_INT32: {
+      const auto v = static_cast<int32_t>(std::get<int64_t>(value));
+      add ? reflection.AddInt32(&message, &field, v) : reflection.SetInt32(&message, &field, v);
+      return;
+    }
+    case FieldDescriptor::CPPTYPE_INT64: {
+      const int64_t v = std::get<int64_t>(value);
+      add ? reflection.AddInt64(&message, &field, v) : reflection.SetInt64(&message, &field, v);
+      return;
+    }
+    case FieldDescriptor::CPPTYPE_UINT32: {
+      const auto v = static_cast<uint32_t>(std::get<int64_t>(value));
+      add ? reflection.AddUInt32(&message, &field, v) : reflection.SetUInt32(&message, &field, v);
+      return;
+    }
+    case FieldDescriptor::CPPTYPE_UINT64: {
+      const auto v = static_cast<uint64_t>(std::get<int64_t>(value));
+      add ? reflection.AddUInt64(&message, &field, v) : reflection.SetUInt64(&message, &field, v);
+      return;
+    }
+    case FieldDescriptor::CPPTYPE_FLOAT: {
+      const auto v = static_cast<float>(std::get<double>(value));
+      add ? reflection.AddFloat(&message, &field, v) : reflection.SetFloat(&message, &field, v);
+      return;
+    }
+    case FieldDescriptor::CPPTYPE_DOUBLE: {
+      const double v = std::get<double>(value);
+      add ? reflection.AddDouble(&message, &field, v) : reflection.SetDouble(&message, &field, v);
+      return;
+    }
+  }
+}
+
+google::protobuf::Duration ToProto(absl::Duration duration) {
+  google::protobuf::Duration proto;
+  proto.set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &duration));
+  proto.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(duration)));
+  return proto;
+}
+
+absl::Duration FromProto(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
+}  // namespace squall

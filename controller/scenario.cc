@@ -1,0 +1,143 @@
+#include "controller/scenario.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "controller/scenario_checks.h"
+#include "controller/scenario_references.h"
+#include "controller/schema.h"
+#include "controller/wording.h"
+#include "controller/yaml.h"
+
+namespace squall {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+
+namespace {
+
+absl::Status FileError(int error, const std::string& path) {
+  return absl::ErrnoToStatus(error, absl::StrCat("cannot read ", path));
+}
+
+// The file's bytes, or one more than a scenario may have. Only of regular files: a pipe might never end.
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return FileError(errno, path);
+  const auto close_fd = absl::MakeCleanup([fd] { close(fd); });
+  struct stat info;
+  if (fstat(fd, &info) != 0) return FileError(errno, path);
+  if (S_ISDIR(info.st_mode)) return FileError(EISDIR, path);
+  if (!S_ISREG(info.st_mode))
+    return absl::InvalidArgumentError(absl::StrCat("cannot read ", path, ": not a file"));
+  std::string text(kMostBytes + 1, '\0');
+  size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t got = read(fd, text.data() + size, text.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return FileError(errno, path);
+    if (got == 0) break;
+    size += static_cast<size_t>(got);
+  }
+  text.resize(size);
+  return text;
+}
+
+void CheckOverrides(const YamlNode* root, const std::map<std::string, std::string>& overrides,
+                    Reading& reading) {
+  const YamlNode* vars = Find(root, "vars");
+  std::vector<std::string> known;
+  for (size_t i = 0; vars != nullptr && i + 1 < vars->items.size(); i += 2)
+    known.push_back(vars->items[i]->text);
+  for (const auto& [name, value] : overrides) {
+    if (Find(vars, name) != nullptr) continue;
+    const Position at = vars == nullptr ? reading.At("") : reading.At("vars");
+    reading.Add(at, absl::StrCat("--var ", name, " is not among the file's vars; ",
+                                 known.empty() ? absl::StrCat("add vars: {", name, ": ...}")
+                                               : Suggestion(name, known)));
+  }
+}
+
+absl::Status PutSecretsInto(Message& message) {
+  const Reflection& reflection = *message.GetReflection();
+  std::vector<const FieldDescriptor*> fields;
+  reflection.ListFields(message, &fields);
+  for (const FieldDescriptor* field : fields) {
+    // Keys of a map are names, in which nothing is put.
+    if (message.GetDescriptor()->options().map_entry() && field->number() == 1) continue;
+    const int count = field->is_repeated() ? reflection.FieldSize(message, field) : 1;
+    for (int i = 0; i < count; ++i) {
+      if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+        Message& inner = field->is_repeated() ? *reflection.MutableRepeatedMessage(&message, field, i)
+                                              : *reflection.MutableMessage(&message, field);
+        absl::Status status = PutSecretsInto(inner);
+        if (!status.ok()) return status;
+      } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_STRING) {
+        absl::StatusOr<std::string> text =
+            WithSecrets(field->is_repeated() ? reflection.GetRepeatedString(message, field, i)
+                                             : reflection.GetString(message, field));
+        if (!text.ok()) return text.status();
+        if (field->is_repeated()) {
+          reflection.SetRepeatedString(&message, field, i, *std::move(text));
+        } else {
+          reflection.SetString(&message, field, *std::move(text));
+        }
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+LoadedScenario ParseScenario(const std::string& path, std::string text,
+                             const std::map<std::string, std::string>& vars) {
+  LoadedScenario loaded;
+  loaded.path = path;
+  loaded.text = std::move(text);
+  const YamlTree tree = ParseYaml(loaded.text);
+  Reading reading;
+  for (const Mistake& mistake : tree.mistakes) reading.Add({mistake.line, mistake.column}, mistake.message);
+  if (tree.root != nullptr) {
+    const References references(tree.root, vars);
+    const Substitute substitute = [&](absl::string_view at, const std::string& scalar) {
+      return references.Replace(at, scalar);
+    };
+    ReadYaml(*tree.root, substitute, loaded.scenario, reading);
+    // Of what is no mapping at all there is nothing more to say.
+    if (tree.root->kind == YamlNode::kMapping) {
+      CheckOverrides(tree.root, vars, reading);
+      FillIn(loaded.scenario, reading);
+      CheckParts(loaded.scenario, reading);
+      CheckTiming(loaded.scenario, reading);
+    }
+  }
+  loaded.mistakes = reading.Mistakes();
+  return loaded;
+}
+
+absl::StatusOr<LoadedScenario> LoadScenario(const std::string& path,
+                                            const std::map<std::string, std::string>& vars) {
+  absl::StatusOr<std::string> text = ReadFile(path);
+  if (!text.ok()) return text.status();
+  return ParseScenario(path, *std::move(text), vars);
+}
+
+std::string FormatMistakes(const LoadedScenario& loaded) {
+  std::string out;
+  for (const Mistake& mistake : loaded.mistakes) {
+    absl::StrAppend(&out, loaded.path, ":", mistake.line, ":", mistake.column, ": ", mistake.message, "\n");
+  }
+  return out;
+}
+
+absl::Status PutInSecrets(Scenario& scenario) { return PutSecretsInto(scenario); }
+
+}  // namespace squall

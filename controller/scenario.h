@@ -1,0 +1,38 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "controller/mistake.h"
+#include "proto/scenario.pb.h"
+
+namespace squall {
+
+struct LoadedScenario {
+  std::string path;
+  std::string text;
+  Scenario scenario;  // defaults, names and references filled in, ${...} replaced except ${secret.*}
+  std::vector<Mistake> mistakes;  // in the order of the file; empty: the scenario can run
+};
+
+// Reads a scenario and checks all of it that can be checked without touching a host. `vars` override those of
+// the file. An error only when the file cannot be read.
+absl::StatusOr<LoadedScenario> LoadScenario(const std::string& path,
+                                            const std::map<std::string, std::string>& vars);
+
+// The same for text that is already there. `path` is used in messages only.
+LoadedScenario ParseScenario(const std::string& path, std::string text,
+                             const std::map<std::string, std::string>& vars);
+
+// "FILE:LINE:COLUMN: MESSAGE", one line each.
+std::string FormatMistakes(const LoadedScenario& loaded);
+
+// Replaces ${secret.NAME} everywhere in `scenario` by the environment variable NAME. Every name is known to
+// be set after a ParseScenario without mistakes; NOT_FOUND otherwise.
+absl::Status PutInSecrets(Scenario& scenario);
+
+}  // namespace squall

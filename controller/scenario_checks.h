@@ -1,0 +1,20 @@
+#pragma once
+
+#include "controller/yaml.h"
+#include "proto/scenario.pb.h"
+
+// What a scenario must fulfil beyond the rules of single fields. Pure functions. Whatever was already found
+// wrong, and what depends on it, is left alone.
+namespace squall {
+
+// Names faults and assertions that have none, fills in references to the only service, edge or load, reports
+// references to nothing, and sets the defaults that depend on other fields.
+void FillIn(Scenario& scenario, Reading& reading);
+
+// Services, edges and loads that cannot work. REQUIRES: FillIn().
+void CheckParts(const Scenario& scenario, Reading& reading);
+
+// Faults that cannot be, cannot be together, or cannot be judged as asked. REQUIRES: FillIn().
+void CheckTiming(const Scenario& scenario, Reading& reading);
+
+}  // namespace squall

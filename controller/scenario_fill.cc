@@ -1,0 +1,199 @@
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "controller/plan.h"
+#include "controller/scalars.h"
+#include "controller/scenario_checks.h"
+#include "controller/schema.h"
+#include "controller/wording.h"
+
+namespace squall {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+
+namespace {
+
+// Gives each nameless one its kind as a name, with the next free number where that is taken.
+template <typename List, typename KindOf>
+void Name(List& list, KindOf kind_of) {
+  std::set<std::string> taken;
+  for (const auto& item : list) taken.insert(item.name());
+  std::map<std::string, int> count;
+  for (auto& item : list) {
+    if (!item.name().empty()) continue;
+    const std::string kind = kind_of(item);
+    if (kind.empty()) continue;
+    std::string name;
+    do {
+      const int n = ++count[kind];
+      name = n == 1 ? kind : absl::StrCat(kind, "-", n);
+    } while (taken.count(name) > 0);
+    taken.insert(name);
+    item.set_name(name);
+  }
+}
+
+template <typename List>
+void CheckNamesDiffer(const List& list, const std::string& path, absl::string_view noun, Reading& reading) {
+  std::set<std::string> seen;
+  for (int i = 0; i < list.size(); ++i) {
+    const std::string place = absl::StrCat(ItemPath(path, i), ".name");
+    if (list[i].name().empty() || seen.insert(list[i].name()).second || !reading.Given(place)) continue;
+    reading.Report(place, absl::StrCat("another ", noun, " is named ", Quoted(list[i].name()),
+                                       " too; give each a name of its own"));
+  }
+}
+
+// What references of a scenario can name.
+struct Named {
+  std::string where;    // the key under which they are
+  std::string example;  // of one, with that key
+  std::vector<std::string> names;
+  bool sound = true;      // all of them are known
+  bool reported = false;  // that there are none
+};
+
+template <typename List>
+Named NamesOf(const List& list, const std::string& where, const std::string& example,
+              const Reading& reading) {
+  Named named;
+  named.where = where;
+  named.example = example;
+  // A broken entry still has its name; only what broke the list or a name itself makes names doubtful.
+  named.sound = reading.Sound(where);
+  for (int i = 0; i < list.size(); ++i) {
+    if (!list[i].name().empty()) named.names.push_back(list[i].name());
+  }
+  if (!named.sound) {
+    named.sound = !named.names.empty() && static_cast<int>(named.names.size()) == list.size();
+  }
+  return named;
+}
+
+class Resolver {
+ public:
+  Resolver(const Scenario& scenario, Reading& reading) : reading_(reading) {
+    named_["service"] =
+        NamesOf(scenario.services(), "services", "services: {orders: {attach: {listen: 8080}}}", reading);
+    named_["edge"] =
+        NamesOf(scenario.edges(), "edges", R"(edges: {recommend: {to: "127.0.0.1:9090"}})", reading);
+    named_["load"] =
+        NamesOf(scenario.load(), "load",
+                R"(load: {checkout: {http: {url: "http://127.0.0.1:8080/"}, rate: 200/s}})", reading);
+    named_["fault"] =
+        NamesOf(scenario.faults(), "faults", "faults: [{latency: {delay: 500ms}, for: 10s}]", reading);
+  }
+
+  // Every reference in `message` and below.
+  void Resolve(Message& message, const std::string& path) {
+    const Reflection& reflection = *message.GetReflection();
+    const google::protobuf::Descriptor& type = *message.GetDescriptor();
+    for (int i = 0; i < type.field_count(); ++i) {
+      const FieldDescriptor& field = *type.field(i);
+      const std::string child = ChildPath(path, field);
+      if (!RulesOf(field).refers_to().empty()) {
+        ResolveField(field, child, path, message);
+      } else if (IsNested(field) && field.is_repeated()) {
+        for (int k = 0; k < reflection.FieldSize(message, &field); ++k) {
+          Resolve(*reflection.MutableRepeatedMessage(&message, &field, k), ItemPath(child, k));
+        }
+      } else if (IsNested(field) && reflection.HasField(message, &field)) {
+        Resolve(*reflection.MutableMessage(&message, &field), child);
+      }
+    }
+  }
+
+ private:
+  void ResolveField(const FieldDescriptor& field, const std::string& path, const std::string& parent,
+                    Message& message) {
+    const Reflection& reflection = *message.GetReflection();
+    const std::string& noun = RulesOf(field).refers_to();
+    Named& named = named_[noun];
+    const std::string name = reflection.GetString(message, &field);
+    if (!name.empty()) {
+      if (!named.sound || Contains(named, name)) return;
+      reading_.Report(
+          path, named.names.empty()
+                    ? absl::StrCat("unknown ", noun, " ", Quoted(name), "; there is none under ", named.where,
+                                   ", so add it there")
+                    : absl::StrCat("unknown ", noun, " ", Quoted(name), "; ", Suggestion(name, named.names)));
+      return;
+    }
+    if (RulesOf(field).optional_reference() || !reading_.Sound(path)) return;
+    if (named.names.size() == 1 && named.sound) {
+      reflection.SetString(&message, &field, named.names[0]);
+    } else if (named.names.empty()) {
+      ReportNone(noun, named, path, parent);
+    } else if (named.sound) {
+      reading_.ReportAt(
+          path, reading_.At(parent),
+          absl::StrCat(YamlName(field), " is missing, and there are ", named.names.size(), " ", named.where,
+                       "; write ", YamlName(field), ": ", Alternatives(named.names)));
+    }
+  }
+
+  // Once for all references of a kind: the same thing mends them.
+  void ReportNone(const std::string& noun, Named& named, const std::string& path, const std::string& parent) {
+    if (!named.sound || named.reported) return;
+    named.reported = true;
+    reading_.ReportAt(path, reading_.At(parent),
+                      absl::StrCat("this needs ", noun == "edge" ? "an " : "a ", noun,
+                                   ", and the file has none; write for example ", named.example));
+  }
+
+  static bool Contains(const Named& named, const std::string& name) {
+    for (const std::string& known : named.names) {
+      if (known == name) return true;
+    }
+    return false;
+  }
+
+  Reading& reading_;
+  std::map<std::string, Named> named_;
+};
+
+// Whether the fault of this name, or every fault when it is empty, is a kill.
+bool OnlyKills(const Scenario& scenario, const std::string& name) {
+  for (const Fault& fault : scenario.faults()) {
+    if ((name.empty() || fault.name() == name) && !fault.has_kill()) return false;
+  }
+  return true;
+}
+
+void SetComputedDefaults(Scenario& scenario) {
+  for (Load& load : *scenario.mutable_load()) {
+    if (!load.has_rejected_when()) load.mutable_rejected_when()->add_status(429);
+  }
+  for (Assertion& assertion : *scenario.mutable_assertions()) {
+    if (assertion.has_recovery() && assertion.recovery().since() == Recovery::SINCE_UNSPECIFIED) {
+      Recovery& recovery = *assertion.mutable_recovery();
+      recovery.set_since(OnlyKills(scenario, recovery.fault()) ? Recovery::SINCE_INJECT
+                                                               : Recovery::SINCE_HEAL);
+    }
+    if (assertion.has_circuit_breaker() && !assertion.circuit_breaker().has_closes_within()) {
+      CircuitBreaker& breaker = *assertion.mutable_circuit_breaker();
+      *breaker.mutable_closes_within() = ToProto(1.5 * FromProto(breaker.open_time()) + absl::Seconds(5));
+    }
+  }
+}
+
+}  // namespace
+
+void FillIn(Scenario& scenario, Reading& reading) {
+  CheckNamesDiffer(scenario.faults(), "faults", "fault", reading);
+  CheckNamesDiffer(scenario.assertions(), "assert", "assertion", reading);
+  Name(*scenario.mutable_faults(), FaultKind);
+  Name(*scenario.mutable_assertions(), AssertionKind);
+  Resolver(scenario, reading).Resolve(scenario, "");
+  SetComputedDefaults(scenario);
+}
+
+}  // namespace squall

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "controller/yaml.h"
+#include "proto/scenario.pb.h"
+
+// ${...} in the scalars of a scenario.
+//
+//   ${vars.NAME}            the value of NAME under `vars`, or of --var NAME=VALUE
+//   ${edges.NAME.address}   where the edge's calls must go: its `relay_at`, else its `to`
+//   ${secret.NAME}          the environment variable NAME, put in only when the run starts, never stored
+//   $${                     a literal ${
+//
+// What is put in is not looked through again.
+namespace squall {
+
+class References {
+ public:
+  // `root` is the scenario's mapping. `overrides` win over its `vars`.
+  References(const YamlNode* root, const std::map<std::string, std::string>& overrides);
+
+  // `text` with all of it replaced but secrets. As long as there are secrets, "$${secret." stays escaped, so
+  // that WithSecrets() can tell. INVALID_ARGUMENT for a reference to nothing, with what to write instead.
+  absl::StatusOr<std::string> Replace(absl::string_view path, absl::string_view text) const;
+
+  const std::map<std::string, std::string>& vars() const { return vars_; }
+
+ private:
+  absl::StatusOr<std::string> Replace(absl::string_view text, bool vars_only) const;
+  absl::StatusOr<std::string> Value(absl::string_view reference, bool vars_only) const;
+
+  std::map<std::string, std::string> vars_;
+  std::map<std::string, std::string> edges_;  // address by name
+};
+
+// `text` with the secrets put in and the rest unescaped. NOT_FOUND when one is not set.
+absl::StatusOr<std::string> WithSecrets(absl::string_view text);
+
+}  // namespace squall

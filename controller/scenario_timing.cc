@@ -1,0 +1,374 @@
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/time.h"
+#include "base/text.h"
+#include "controller/plan.h"
+#include "controller/scalars.h"
+#include "controller/scenario_checks.h"
+#include "controller/schema.h"
+#include "controller/units.h"
+#include "controller/wording.h"
+
+namespace squall {
+namespace {
+
+constexpr absl::Duration kLongestRun = absl::Hours(24);
+constexpr absl::Duration kLeastMargin = absl::Milliseconds(50);
+constexpr double kMarginShare = 0.05;
+constexpr size_t kMostNamed = 10;
+
+// A fault with its times, for checks.
+struct Timed {
+  const Fault* fault = nullptr;
+  std::string path;
+  absl::Duration at;
+  absl::Duration until;
+  absl::Duration after_until;  // when the fault of its `after` ends; zero without
+  bool known = false;          // its times can be relied on
+};
+
+bool IsKill(const Timed& timed) { return timed.fault->has_kill(); }
+
+// What to write as `at:` of the fault so that it starts at `start`.
+std::string AtFor(const Timed& timed, absl::Duration start) {
+  return absl::StrCat("at: ", DurationText(start - timed.after_until));
+}
+
+std::string Span(const Timed& timed) {
+  return timed.at == timed.until ? absl::StrCat("at ", HumanDuration(timed.at))
+                                 : absl::StrCat(HumanDuration(timed.at), " to ", HumanDuration(timed.until));
+}
+
+class TimingChecker {
+ public:
+  TimingChecker(const Scenario& scenario, Reading& reading) : scenario_(scenario), reading_(reading) {}
+
+  void Check() {
+    for (int i = 0; i < scenario_.faults_size(); ++i) CheckFault(scenario_.faults(i), ItemPath("faults", i));
+    CheckCycles();
+    plan_ = MakePlan(scenario_);
+    FindTimes();
+    CheckClashes();
+    for (int i = 0; i < scenario_.assertions_size(); ++i) {
+      const std::string path = ItemPath("assert", i);
+      if (scenario_.assertions(i).has_timeout())
+        CheckTimeout(scenario_.assertions(i).timeout(), path + ".timeout");
+      if (scenario_.assertions(i).has_recovery())
+        CheckQuiet(scenario_.assertions(i).recovery(), path + ".recovery");
+    }
+    CheckTotal();
+  }
+
+ private:
+  const Service* FindService(const std::string& name) const {
+    for (const Service& service : scenario_.services()) {
+      if (service.name() == name) return &service;
+    }
+    return nullptr;
+  }
+
+  bool IsAttached(const std::string& name) const {
+    const Service* service = FindService(name);
+    return service != nullptr && service->has_attach();
+  }
+
+  // ---- single faults
+
+  void CheckFault(const Fault& fault, const std::string& path) {
+    switch (fault.kind_case()) {
+      case Fault::kLatency:
+        CheckLasts(path);
+        CheckLatency(fault.latency(), absl::StrCat(path, ".latency"));
+        return;
+      case Fault::kKill:
+        if (reading_.Given(absl::StrCat(path, ".for"))) {
+          reading_.Report(
+              absl::StrCat(path, ".for"),
+              "a kill happens at an instant; leave out `for`, and write restart_after in kill where the "
+              "service is to be started again");
+        }
+        CheckKill(fault.kill(), absl::StrCat(path, ".kill"));
+        return;
+      case Fault::KIND_NOT_SET:
+        return;
+    }
+  }
+
+  void CheckLasts(const std::string& path) {
+    const std::string lasts = absl::StrCat(path, ".for");
+    if (reading_.Given(lasts) || !reading_.Sound(lasts)) return;
+    reading_.ReportAt(lasts, reading_.At(path),
+                      "for is missing: every fault has an end; write for example for: 10s");
+  }
+
+  void CheckLatency(const Latency& latency, const std::string& path) {
+    const std::string jitter = absl::StrCat(path, ".jitter");
+    if (!reading_.Sound(path) || FromProto(latency.jitter()) <= FromProto(latency.delay())) return;
+    reading_.Report(jitter, absl::StrCat("jitter ", HumanDuration(FromProto(latency.jitter())),
+                                         " is more than delay ", HumanDuration(FromProto(latency.delay())),
+                                         "; write ", DurationText(FromProto(latency.delay())), " or less"));
+  }
+
+  void CheckKill(const Kill& kill, const std::string& path) {
+    static const auto& harmless = *new std::set<std::string>{"SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP",
+                                                             "SIGTTIN", "SIGTTOU", "SIGURG",  "SIGWINCH"};
+    if (harmless.count(kill.signal()) > 0) {
+      reading_.Report(absl::StrCat(path, ".signal"),
+                      absl::StrCat(kill.signal(), " ends no process; write for example SIGKILL or SIGTERM"));
+    }
+    if (kill.has_restart_after() && IsAttached(kill.service())) {
+      reading_.Report(
+          absl::StrCat(path, ".restart_after"),
+          absl::StrCat("squall did not start ", Quoted(kill.service()),
+                       " and cannot start it again; leave out restart_after, or give the service run "
+                       "instead of attach"));
+    }
+  }
+
+  // ---- times
+
+  // Once for each cycle, at its first fault.
+  void CheckCycles() {
+    std::map<std::string, int> index;
+    for (int i = 0; i < scenario_.faults_size(); ++i) index.emplace(scenario_.faults(i).name(), i);
+    std::set<int> seen;
+    for (int start = 0; start < scenario_.faults_size(); ++start) {
+      std::vector<int> way;
+      int i = start;
+      while (seen.insert(i).second) {
+        way.push_back(i);
+        const auto next = index.find(scenario_.faults(i).after());
+        if (scenario_.faults(i).after().empty() || next == index.end()) break;
+        i = next->second;
+        const auto closed = std::find(way.begin(), way.end(), i);
+        if (closed != way.end()) ReportCycle({closed, way.end()});
+      }
+    }
+  }
+
+  void ReportCycle(const std::vector<int>& cycle) {
+    std::vector<std::string> names;
+    for (int i : cycle) names.push_back(scenario_.faults(i).name());
+    // None of the cycle has times, nor what comes after it.
+    cyclic_.insert(names.begin(), names.end());
+    if (names.size() > kMostNamed) names.resize(kMostNamed);
+    const int first = *std::min_element(cycle.begin(), cycle.end());
+    const std::string who = cycle.size() == 1 ? absl::StrCat(Quoted(names[0]), " waits for itself")
+                                              : absl::StrCat(absl::StrJoin(names, ", "),
+                                                             cycle.size() > names.size() ? " and others" : "",
+                                                             " wait for each other");
+    reading_.Report(absl::StrCat(ItemPath("faults", first), ".after"),
+                    absl::StrCat(who, ", so none would ever start; leave out `after` on one of them"));
+  }
+
+  void FindTimes() {
+    for (const PlannedFault& planned : plan_.faults) {
+      Timed timed;
+      timed.fault = planned.fault;
+      timed.at = planned.at;
+      timed.until = planned.until;
+      for (int i = 0; i < scenario_.faults_size(); ++i) {
+        if (&scenario_.faults(i) == planned.fault) timed.path = ItemPath("faults", i);
+      }
+      timed.known = reading_.Sound(timed.path) && planned.fault->kind_case() != Fault::KIND_NOT_SET &&
+                    cyclic_.count(planned.fault->name()) == 0;
+      timed_.push_back(timed);
+    }
+    // A fault that waits for one of unknown times has unknown times itself. Waiting ones come later, unless
+    // at the same time.
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (Timed& timed : timed_) {
+        if (!timed.known || timed.fault->after().empty()) continue;
+        const Timed* before = FindTimed(timed.fault->after());
+        timed.after_until = before == nullptr ? absl::ZeroDuration() : before->until;
+        if (before != nullptr && before->known) continue;
+        timed.known = false;
+        changed = true;
+      }
+    }
+  }
+
+  const Timed* FindTimed(const std::string& name) const {
+    for (const Timed& timed : timed_) {
+      if (timed.fault->name() == name) return &timed;
+    }
+    return nullptr;
+  }
+
+  void CheckTotal() {
+    const bool all_known =
+        std::all_of(timed_.begin(), timed_.end(), [](const Timed& timed) { return timed.known; });
+    if (plan_.Longest() <= kLongestRun || !all_known || !reading_.Sound("load") || !reading_.Sound("assert"))
+      return;
+    const auto last = std::max_element(timed_.begin(), timed_.end(),
+                                       [](const Timed& a, const Timed& b) { return a.until < b.until; });
+    reading_.Report(
+        last == timed_.end() ? "faults" : last->path,
+        absl::StrCat("the run would take up to ", DurationText(plan_.Longest()),
+                     " and may take 24h; shorten the faults, the budgets or, by a higher rate, the windows"));
+  }
+
+  // ---- faults that fight over one thing
+
+  void CheckClashes() {
+    for (size_t i = 0; i < timed_.size(); ++i) {
+      for (size_t k = i + 1; k < timed_.size(); ++k) {
+        const Timed& first = timed_[i];
+        const Timed& second = timed_[k];
+        if (!first.known || !second.known) continue;
+        if (first.fault->has_latency() && second.fault->has_latency()) CheckLatencies(first, second);
+        if (IsKill(first) && IsKill(second)) CheckKills(first, second);
+      }
+    }
+  }
+
+  // REQUIRES: first.at <= second.at.
+  void CheckLatencies(const Timed& first, const Timed& second) {
+    const std::string& edge = first.fault->latency().edge();
+    if (edge.empty() || edge != second.fault->latency().edge() || second.at >= first.until) return;
+    reading_.Report(second.path,
+                    absl::StrCat(Quoted(second.fault->name()), " (", Span(second), ") and ",
+                                 Quoted(first.fault->name()), " (", Span(first), ") both delay edge ", edge,
+                                 " at the same time; write ", AtFor(second, first.until), " or later"));
+  }
+
+  // REQUIRES: first.at <= second.at.
+  void CheckKills(const Timed& first, const Timed& second) {
+    const std::string& service = first.fault->kill().service();
+    if (service.empty() || service != second.fault->kill().service()) return;
+    if (second.at <= first.until) {
+      reading_.Report(second.path, absl::StrCat(Quoted(second.fault->name()), " (", Span(second), ") and ",
+                                                Quoted(first.fault->name()), " (", Span(first), ") kill ",
+                                                service, " at the same time; write ",
+                                                AtFor(second, first.until + absl::Seconds(1)), " or later"));
+    } else if (!first.fault->kill().has_restart_after() && !IsAttached(service)) {
+      reading_.Report(
+          second.path,
+          absl::StrCat(service, " is dead already, since ", Quoted(first.fault->name()), " killed it at ",
+                       HumanDuration(first.at), "; give that one restart_after, or leave this one out"));
+    }
+  }
+
+  // ---- assertions
+
+  static absl::Duration MarginOf(const Timeout& timeout) {
+    return timeout.has_margin() ? FromProto(timeout.margin())
+                                : std::max(kLeastMargin, kMarginShare * FromProto(timeout.deadline()));
+  }
+
+  void CheckTimeout(const Timeout& timeout, const std::string& path) {
+    if (!reading_.Sound(path)) return;
+    const absl::Duration limit = FromProto(timeout.deadline()) + 2 * MarginOf(timeout);
+    CheckPatience(timeout, limit, path);
+    CheckExercised(timeout, limit, path);
+  }
+
+  // A client that gives up within what the assertion allows would hide a late answer.
+  void CheckPatience(const Timeout& timeout, absl::Duration limit, const std::string& path) {
+    for (int i = 0; i < scenario_.load_size(); ++i) {
+      const Load& load = scenario_.load(i);
+      const std::string patience = absl::StrCat(ItemPath("load", i), ".give_up_after");
+      if (load.name() != timeout.load() || !reading_.Sound(patience) ||
+          FromProto(load.give_up_after()) > limit)
+        continue;
+      const std::string message = absl::StrCat(
+          "impossible timing: clients of ", load.name(), " give up after ",
+          HumanDuration(FromProto(load.give_up_after())), ", and the timeout of ",
+          HumanDuration(FromProto(timeout.deadline())), " with its margin allows ", HumanDuration(limit),
+          "; write in load ", load.name(), " give_up_after: ", DurationText(2 * limit));
+      reading_.Report(reading_.Given(patience) ? patience : absl::StrCat(path, ".deadline"), message);
+    }
+  }
+
+  // Only a dependency that answers later than the limit shows whether the service keeps its deadline.
+  void CheckExercised(const Timeout& timeout, absl::Duration limit, const std::string& path) {
+    std::string longest_name;
+    absl::Duration longest;
+    for (const Timed& timed : timed_) {
+      if (!timeout.fault().empty() && timed.fault->name() != timeout.fault()) continue;
+      if (!reading_.Sound(timed.path)) return;
+      if (!timed.fault->has_latency()) continue;
+      const Latency& latency = timed.fault->latency();
+      const int waits = latency.direction() == Latency::DIRECTION_BOTH ? 2 : 1;
+      const absl::Duration least = waits * (FromProto(latency.delay()) - FromProto(latency.jitter()));
+      if (least >= limit) return;
+      if (longest_name.empty() || least > longest) {
+        longest = least;
+        longest_name = timed.fault->name();
+      }
+    }
+    if (!reading_.Sound("faults") || timed_.empty()) return;
+    const std::string needed =
+        absl::StrCat("a latency of ", DurationText(limit), " or more (deadline + 2 margins)");
+    if (longest_name.empty()) {
+      const std::string where =
+          timeout.fault().empty() ? "no fault here" : absl::StrCat("not ", Quoted(timeout.fault()));
+      reading_.Report(
+          path, absl::StrCat("impossible timing: only a latency makes requests run into a deadline, and ",
+                             where, " is one; add ", needed));
+      return;
+    }
+    reading_.Report(absl::StrCat(path, ".deadline"),
+                    absl::StrCat("impossible timing: ", Quoted(longest_name),
+                                 " makes calls wait no longer than ", HumanDuration(longest),
+                                 " for certain (delay - jitter), which tells nothing about a deadline of ",
+                                 HumanDuration(FromProto(timeout.deadline())), "; write ", needed,
+                                 ", or a shorter deadline"));
+  }
+
+  // Until the budget is over, no other fault may act.
+  void CheckQuiet(const Recovery& recovery, const std::string& path) {
+    if (recovery.fault().empty() || !reading_.Sound(path)) return;
+    const Timed* timed = FindTimed(recovery.fault());
+    if (timed == nullptr || !timed->known) return;
+    const bool since_inject = recovery.since() == Recovery::SINCE_INJECT;
+    const absl::Duration need = FromProto(recovery.within()) + recovery.windows() * WindowOf(recovery.load());
+    const absl::Duration quiet_until =
+        std::max((since_inject ? timed->at : timed->until) + need, timed->until);
+    for (const Timed& other : timed_) {
+      if (!other.known || &other == timed || other.until < timed->until || other.at >= quiet_until) continue;
+      if (other.at < timed->until) {
+        reading_.Report(
+            absl::StrCat(path, ".fault"),
+            absl::StrCat(Quoted(other.fault->name()), " (", Span(other), ") still acts when ",
+                         Quoted(timed->fault->name()), " ends at ", HumanDuration(timed->until),
+                         ", so recovery from it cannot be judged; leave out `fault` to judge recovery "
+                         "from all faults"));
+        return;
+      }
+      const std::string at = absl::StrCat(other.path, ".at");
+      reading_.Report(
+          at, absl::StrCat(Quoted(other.fault->name()), " starts at ", HumanDuration(other.at),
+                           ", before recovery from ", Quoted(timed->fault->name()), " can be judged (",
+                           HumanDuration(FromProto(recovery.within())), " and ", recovery.windows(),
+                           " windows); write ", AtFor(other, quiet_until)));
+      return;
+    }
+  }
+
+  absl::Duration WindowOf(const std::string& load_name) const {
+    for (const Load& load : scenario_.load()) {
+      if (load.name() == load_name) return JudgedWindow(load);
+    }
+    return plan_.window;
+  }
+
+  const Scenario& scenario_;
+  Reading& reading_;
+  Plan plan_;
+  std::vector<Timed> timed_;  // in the order of `at`
+  std::set<std::string> cyclic_;
+};
+
+}  // namespace
+
+void CheckTiming(const Scenario& scenario, Reading& reading) { TimingChecker(scenario, reading).Check(); }
+
+}  // namespace squall

@@ -1,0 +1,201 @@
+#include "tests/e2e/harness.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <netinet/in.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "google/protobuf/util/json_util.h"
+#include "gtest/gtest.h"
+#include "proto/verdict.pb.h"
+
+namespace squall {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Where Bazel put what the test needs.
+fs::path Runfiles() {
+  const char* folder = getenv("TEST_SRCDIR");
+  return folder == nullptr ? fs::current_path() : fs::path(folder) / "squall";
+}
+
+}  // namespace
+
+Process::Process(const std::vector<std::string>& argv, const Options& options) {
+  char name[] = "/tmp/squall-e2e-XXXXXX";
+  const int output = mkstemp(name);
+  output_path_ = name;
+  std::vector<char*> raw;
+  for (const std::string& argument : argv) raw.push_back(const_cast<char*>(argument.c_str()));
+  raw.push_back(nullptr);
+  const passwd* user = options.user.empty() ? nullptr : getpwnam(options.user.c_str());
+  pid_ = fork();
+  if (pid_ == 0) {
+    dup2(output, 1);
+    dup2(output, 2);
+    for (const auto& [key, value] : options.env) setenv(key.c_str(), value.c_str(), 1);
+    if (!options.folder.empty() && chdir(options.folder.c_str()) != 0) _exit(126);
+    if (user != nullptr && (setgroups(0, nullptr) != 0 || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0)) _exit(126);
+    execvp(raw[0], raw.data());
+    _exit(127);
+  }
+  close(output);
+}
+
+Process::~Process() {
+  if (exit_code_ < 0) {
+    kill(pid_, SIGCONT);
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+  unlink(output_path_.c_str());
+}
+
+void Process::Signal(int signal) {
+  if (exit_code_ < 0) kill(pid_, signal);
+}
+
+int Process::Wait(absl::Duration timeout) {
+  Eventually(timeout, [this] {
+    int status = 0;
+    if (exit_code_ < 0 && waitpid(pid_, &status, WNOHANG) == pid_) {
+      exit_code_ = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    }
+    return exit_code_ >= 0;
+  });
+  return exit_code_;
+}
+
+std::string Process::Output() const { return ReadFile(output_path_); }
+
+bool Process::WaitForOutput(const std::string& text, absl::Duration timeout) {
+  return Eventually(timeout, [&] { return absl::StrContains(Output(), text); });
+}
+
+Checkout::Checkout() {
+  char name[] = "/tmp/squall-checkout-XXXXXX";
+  path_ = mkdtemp(name);
+  fs::permissions(path_, fs::perms::others_exec | fs::perms::others_read, fs::perm_options::add);
+  fs::copy(Runfiles() / "scenarios", fs::path(path_) / "scenarios", fs::copy_options::recursive);
+  // Copies, so that a user who may not read the build's folder can run them too.
+  for (const char* binary : {"controller/squall", "agent/squall-agent", "tests/target/orders", "tests/target/recommend"}) {
+    const fs::path copy = fs::path(path_) / "bazel-bin" / binary;
+    fs::create_directories(copy.parent_path());
+    fs::copy_file(fs::canonical(Runfiles() / binary), copy);
+    fs::permissions(copy, fs::perms::others_exec | fs::perms::others_read, fs::perm_options::add);
+  }
+}
+
+Checkout::~Checkout() {
+  std::error_code error;
+  fs::remove_all(path_, error);
+}
+
+std::string Checkout::squall() const { return path_ + "/bazel-bin/controller/squall"; }
+std::string Checkout::agent() const { return path_ + "/bazel-bin/agent/squall-agent"; }
+std::string Checkout::target(const std::string& name) const { return path_ + "/bazel-bin/tests/target/" + name; }
+
+std::string Checkout::Write(const std::string& name, const std::string& text) const {
+  fs::create_directories(path_ + "/scenarios/e2e");
+  const std::string path = path_ + "/scenarios/e2e/" + name;
+  std::ofstream(path) << text;
+  return path;
+}
+
+std::vector<std::string> Checkout::Run(const std::vector<std::string>& args) const {
+  std::vector<std::string> argv = {squall(), "run", "--runs=" + path_ + "/runs"};
+  argv.insert(argv.end(), args.begin(), args.end());
+  return argv;
+}
+
+std::string Checkout::OnlyRun() const {
+  std::string only;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(path_ + "/runs", error)) {
+    EXPECT_TRUE(only.empty()) << "more than one run in " << path_;
+    only = entry.path();
+  }
+  return only;
+}
+
+std::vector<std::string> Residue() {
+  std::vector<std::string> found;
+  std::error_code error;
+  for (const char* folder : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/run/lock"}) {
+    for (const auto& entry : fs::directory_iterator(folder, error)) {
+      if (absl::StartsWith(entry.path().filename().string(), "squall")) found.push_back(entry.path());
+    }
+  }
+  for (const auto& entry : fs::directory_iterator("/proc", error)) {
+    const std::string command = ReadFile(entry.path().string() + "/comm");
+    const std::string name = entry.path().filename();
+    if (name[0] >= '0' && name[0] <= '9' &&
+        (absl::StartsWith(command, "squall") || absl::StartsWith(command, "orders") || absl::StartsWith(command, "recommend"))) {
+      if (!ReadFile(entry.path().string() + "/cmdline").empty()) found.push_back(absl::StrCat("process ", name, " ", command));
+    }
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+bool IsRoot() { return geteuid() == 0; }
+
+int FreePort() {
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(address);
+  bind(fd, reinterpret_cast<sockaddr*>(&address), length);
+  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length);
+  close(fd);
+  return ntohs(address.sin_port);
+}
+
+int TryConnect(int port) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  const int error = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0 ? 0 : errno;
+  close(fd);
+  return error;
+}
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::string VerdictOf(const std::string& run_folder, const std::string& assertion) {
+  RunResult result;
+  const auto status = google::protobuf::util::JsonStringToMessage(ReadFile(run_folder + "/verdicts.json"), &result);
+  EXPECT_TRUE(status.ok()) << status.ToString();
+  for (const Verdict& verdict : result.verdicts()) {
+    if (verdict.assertion() == assertion) return Verdict::Result_Name(verdict.result());
+  }
+  return "";
+}
+
+void SleepBriefly() { absl::SleepFor(absl::Milliseconds(5)); }
+absl::Time NowTime() { return absl::Now(); }
+
+}  // namespace squall

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+
+namespace squall {
+
+// A real process that a test started. Killed, if it still runs, on destruction.
+class Process {
+ public:
+  struct Options {
+    std::map<std::string, std::string> env;
+    std::string folder;
+    std::string user;    // run as this user; needs root
+  };
+  Process(const std::vector<std::string>& argv, const Options& options);
+  explicit Process(const std::vector<std::string>& argv) : Process(argv, Options()) {}
+  ~Process();
+  Process(const Process&) = delete;
+
+  pid_t pid() const { return pid_; }
+  void Signal(int signal);
+  // The exit code, 128 + N when signal N ended it, -1 when it still runs at the end of `timeout`.
+  int Wait(absl::Duration timeout);
+  // Standard output and standard error so far.
+  std::string Output() const;
+  // Waits until the output contains `text`.
+  bool WaitForOutput(const std::string& text, absl::Duration timeout);
+
+ private:
+  pid_t pid_ = -1;
+  int exit_code_ = -1;
+  std::string output_path_;
+};
+
+// A folder like a checkout that every user may read: copies of scenarios/ and of the programs in bazel-bin/. Removed on destruction.
+class Checkout {
+ public:
+  Checkout();
+  ~Checkout();
+  const std::string& path() const { return path_; }
+  std::string squall() const;
+  std::string agent() const;
+  std::string target(const std::string& name) const;
+  // Writes a scenario of the test's own, in scenarios/e2e/, and returns its path.
+  std::string Write(const std::string& name, const std::string& text) const;
+  // squall run --runs=PATH/runs ARGS...
+  std::vector<std::string> Run(const std::vector<std::string>& args) const;
+  // The folder of the only run so far.
+  std::string OnlyRun() const;
+
+ private:
+  std::string path_;
+};
+
+// Names of processes, cgroups and lock files of squall on this machine: equal before and after means that nothing is left.
+std::vector<std::string> Residue();
+
+bool IsRoot();
+// A port that nothing listens on now.
+int FreePort();
+// connect(2) to 127.0.0.1: 0 or errno.
+int TryConnect(int port);
+std::string ReadFile(const std::string& path);
+// Waits for what another process does; the bound is a safety net, not an expectation.
+template <typename Condition>
+bool Eventually(absl::Duration timeout, Condition condition);
+
+// The verdict of an assertion in verdicts.json: "PASS", "FAIL", "INCONCLUSIVE"; empty when there is none.
+std::string VerdictOf(const std::string& run_folder, const std::string& assertion);
+
+void SleepBriefly();
+absl::Time NowTime();
+
+template <typename Condition>
+bool Eventually(absl::Duration timeout, Condition condition) {
+  const absl::Time deadline = NowTime() + timeout;
+  while (NowTime() < deadline) {
+    if (condition()) return true;
+    SleepBriefly();
+  }
+  return condition();
+}
+
+}  // namespace squall

@@ -1,0 +1,77 @@
+// A reference service: takes orders and asks the recommend service for something to go with each. Whatever
+// becomes of that, it answers within its deadline. Flags break single promises.
+#include <CLI/CLI.hpp>
+#include <map>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "tests/target/flags.h"
+#include "tests/target/recommender.h"
+#include "tests/target/server.h"
+
+namespace squall::target {
+namespace {
+
+void Answer(Recommender& recommender, httplib::Response& response) {
+  if (const std::optional<std::string> recommendation = recommender.Ask()) {
+    response.set_content(absl::StrCat(R"({"order":"accepted","recommendation":)", *recommendation, "}"),
+                         "application/json");
+    return;
+  }
+  response.set_header("x-fallback", "true");
+  response.set_content(R"({"order":"accepted","recommendation":null,"fallback":true})", "application/json");
+}
+
+int Main(int argc, char** argv) {
+  BlockStopSignals();
+
+  std::string host = "127.0.0.1";
+  int port = 0;
+  std::string recommend;
+  RecommenderOptions options;
+  const std::map<std::string, Mutant> mutants = {{"none", Mutant::kNone},
+                                                 {"ignores-deadline", Mutant::kIgnoresDeadline},
+                                                 {"never-reconnects", Mutant::kNeverReconnects},
+                                                 {"never-drains", Mutant::kNeverDrains}};
+  CLI::App app("orders: GET and POST /order answer with JSON, GET /healthz with ok.");
+  app.add_option("--host", host, "Address to listen on")->capture_default_str();
+  app.add_option("--port", port, "Port to listen on")->required()->check(CLI::Range(1, 65535));
+  app.add_option("--recommend", recommend, "HOST:PORT of the recommend service")
+      ->required()
+      ->check([](const std::string& text) {
+        return ParseHostPort(text) ? "" : absl::StrCat(text, " is not HOST:PORT");
+      });
+  AddDuration(app, "--deadline", options.deadline,
+              "Time after which an order is answered without a recommendation");
+  app.add_option("--workers", options.workers, "Calls to the recommend service at a time")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 400));
+  AddDuration(app, "--breaker-open-time", options.breaker_open_time,
+              "Stop calling for this long after 5 failures in a row; 0: never");
+  app.add_option("--mutant", options.mutant,
+                 "Break one promise: ignores-deadline, never-reconnects, never-drains, or none")
+      ->transform(CLI::CheckedTransformer(mutants));
+  CLI11_PARSE(app, argc, argv);
+  options.address = *ParseHostPort(recommend);
+
+  Recommender recommender(options);
+  Server server(/*threads=*/512);
+  const auto order = [&](const httplib::Request&, httplib::Response& response) {
+    Answer(recommender, response);
+  };
+  server.Get("/order", order);
+  server.Post("/order", order);
+  server.Get("/healthz", [](const httplib::Request&, httplib::Response& response) {
+    response.set_content("ok\n", "text/plain");
+  });
+  const auto on_stop = [&] {
+    // The others answer by their deadline and need not be hurried.
+    if (options.mutant == Mutant::kIgnoresDeadline) recommender.Stop();
+  };
+  return server.Serve(host, port, on_stop) ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace squall::target
+
+int main(int argc, char** argv) { return squall::target::Main(argc, argv); }

@@ -1,0 +1,33 @@
+// A reference service: recommends something for every order, after a constant service time.
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <string>
+#include <thread>
+
+#include "absl/time/time.h"
+#include "tests/target/flags.h"
+#include "tests/target/server.h"
+
+int main(int argc, char** argv) {
+  using namespace squall::target;
+  BlockStopSignals();
+
+  std::string host = "127.0.0.1";
+  int port = 0;
+  absl::Duration service_time = absl::Milliseconds(12);
+  CLI::App app("recommend: GET /recommend answers with JSON, GET /healthz with ok.");
+  app.add_option("--host", host, "Address to listen on")->capture_default_str();
+  app.add_option("--port", port, "Port to listen on")->required()->check(CLI::Range(1, 65535));
+  AddDuration(app, "--service-time", service_time, "How long an answer takes");
+  CLI11_PARSE(app, argc, argv);
+
+  Server server(/*threads=*/512);
+  server.Get("/recommend", [&](const httplib::Request&, httplib::Response& response) {
+    std::this_thread::sleep_for(absl::ToChronoNanoseconds(service_time));
+    response.set_content(R"({"skus":[7,11,13]})", "application/json");
+  });
+  server.Get("/healthz", [](const httplib::Request&, httplib::Response& response) {
+    response.set_content("ok\n", "text/plain");
+  });
+  return server.Serve(host, port) ? 0 : 1;
+}
