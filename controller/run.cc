@@ -319,8 +319,10 @@ Run::Ending Run::SetUp() {
   *prepare.mutable_scenario() = scenario_;
   prepare.set_seed(scenario_.seed());
   std::error_code error;
-  prepare.set_folder(std::filesystem::absolute(std::filesystem::path(loaded_.path), error).parent_path().string());
-  const absl::Status secrets = PutInSecrets(*prepare.mutable_scenario());
+  const std::string folder = std::filesystem::absolute(std::filesystem::path(loaded_.path), error).parent_path().string();
+  prepare.set_folder(folder);
+  const absl::Status late = PutInLate(*prepare.mutable_scenario(),
+                                      {std::filesystem::absolute(folder_, error).string(), folder});
   for (const Edge& edge : scenario_.edges()) {
     (*header_.mutable_edge_mechanisms())[edge.name()] =
         edge.relay_at().empty() ? "connects redirected by cgroup BPF" : absl::StrCat("relay at ", edge.relay_at());
@@ -328,7 +330,7 @@ Run::Ending Run::SetUp() {
   Record header;
   *header.mutable_header() = header_;
   Append(header);
-  if (!secrets.ok()) return HarnessFailed("secrets", secrets);
+  if (!late.ok()) return HarnessFailed("secrets", late);
 
   const absl::Time now = absl::Now();
   const std::string holder = absl::StrCat(
@@ -382,7 +384,8 @@ std::optional<Run::Ending> Run::Step(const Action& action) {
     not_healed_.push_back(absl::StrCat("fault ", name, ": ", reply.event().message()));
     return Ending{Footer::HARNESS_FAILED, absl::StrCat("healing of ", name, " is not confirmed: ", reply.event().message())};
   }
-  Say(absl::StrCat("healed ", name));
+  // A killed service that is not started again has nothing to heal.
+  if (!action.fault->has_kill() || action.fault->kill().has_restart_after()) Say(absl::StrCat("healed ", name));
   return ending;
 }
 

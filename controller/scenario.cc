@@ -65,7 +65,7 @@ void CheckOverrides(const YamlNode* root, const std::map<std::string, std::strin
   }
 }
 
-absl::Status PutSecretsInto(Message& message) {
+absl::Status PutInto(Message& message, const LateValues& values) {
   const Reflection& reflection = *message.GetReflection();
   std::vector<const FieldDescriptor*> fields;
   reflection.ListFields(message, &fields);
@@ -77,12 +77,13 @@ absl::Status PutSecretsInto(Message& message) {
       if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
         Message& inner = field->is_repeated() ? *reflection.MutableRepeatedMessage(&message, field, i)
                                               : *reflection.MutableMessage(&message, field);
-        absl::Status status = PutSecretsInto(inner);
+        absl::Status status = PutInto(inner, values);
         if (!status.ok()) return status;
       } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_STRING) {
         absl::StatusOr<std::string> text =
-            WithSecrets(field->is_repeated() ? reflection.GetRepeatedString(message, field, i)
-                                             : reflection.GetString(message, field));
+            WithLateValues(field->is_repeated() ? reflection.GetRepeatedString(message, field, i)
+                                                : reflection.GetString(message, field),
+                           values);
         if (!text.ok()) return text.status();
         if (field->is_repeated()) {
           reflection.SetRepeatedString(&message, field, i, *std::move(text));
@@ -138,6 +139,6 @@ std::string FormatMistakes(const LoadedScenario& loaded) {
   return out;
 }
 
-absl::Status PutInSecrets(Scenario& scenario) { return PutSecretsInto(scenario); }
+absl::Status PutInLate(Scenario& scenario, const LateValues& values) { return PutInto(scenario, values); }
 
 }  // namespace squall

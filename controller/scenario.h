@@ -31,8 +31,14 @@ LoadedScenario ParseScenario(const std::string& path, std::string text,
 // "FILE:LINE:COLUMN: MESSAGE", one line each.
 std::string FormatMistakes(const LoadedScenario& loaded);
 
-// Replaces ${secret.NAME} everywhere in `scenario` by the environment variable NAME. Every name is known to
-// be set after a ParseScenario without mistakes; NOT_FOUND otherwise.
-absl::Status PutInSecrets(Scenario& scenario);
+// What is known only when the run starts. Absolute paths.
+struct LateValues {
+  std::string run_folder;
+  std::string scenario_folder;
+};
+
+// Replaces ${secret.NAME} everywhere in `scenario` by the environment variable NAME, ${run.folder} and ${scenario.folder} by
+// `values`. Every secret is known to be set after a ParseScenario without mistakes; NOT_FOUND otherwise.
+absl::Status PutInLate(Scenario& scenario, const LateValues& values);
 
 }  // namespace squall

@@ -14,6 +14,8 @@ namespace squall {
 namespace {
 
 constexpr absl::string_view kSecret = "secret.";
+constexpr absl::string_view kRunFolder = "run.folder";
+constexpr absl::string_view kScenarioFolder = "scenario.folder";
 // Stands for an address that is missing or wrong, which is a mistake of its own.
 constexpr absl::string_view kAnyAddress = "127.0.0.1:1";
 
@@ -22,9 +24,17 @@ absl::Status Wrong(const Args&... args) {
   return absl::InvalidArgumentError(absl::StrCat(args...));
 }
 
-// Keeps what is put in from being taken for a secret later.
+// What follows a "${" is put in only when the run starts.
+bool IsLate(absl::string_view rest) {
+  return absl::StartsWith(rest, kSecret) || absl::StartsWith(rest, absl::StrCat(kRunFolder, "}")) ||
+         absl::StartsWith(rest, absl::StrCat(kScenarioFolder, "}"));
+}
+
+// Keeps what is put in from being taken for something to put in later.
 std::string Literal(absl::string_view text) {
-  return absl::StrReplaceAll(text, {{"${secret.", "$${secret."}});
+  return absl::StrReplaceAll(text, {{"${secret.", "$${secret."},
+                                    {"${run.folder}", "$${run.folder}"},
+                                    {"${scenario.folder}", "$${scenario.folder}"}});
 }
 
 absl::Status CheckSecret(absl::string_view name) {
@@ -94,6 +104,9 @@ absl::StatusOr<std::string> References::Value(absl::string_view reference, bool 
     if (!set.ok()) return set;
     return absl::StrCat("${", reference, "}");
   }
+  if (!vars_only && (reference == kRunFolder || reference == kScenarioFolder)) {
+    return absl::StrCat("${", reference, "}");
+  }
   name = reference;
   if (absl::ConsumePrefix(&name, "vars.")) {
     const auto var = vars_.find(std::string(name));
@@ -104,7 +117,7 @@ absl::StatusOr<std::string> References::Value(absl::string_view reference, bool 
     const auto edge = edges_.find(std::string(name));
     if (edge != edges_.end()) return Literal(edge->second);
   }
-  std::vector<std::string> known;
+  std::vector<std::string> known = {std::string(kRunFolder), std::string(kScenarioFolder)};
   for (const auto& var : vars_) known.push_back(absl::StrCat("vars.", var.first));
   for (const auto& edge : edges_) known.push_back(absl::StrCat("edges.", edge.first, ".address"));
   const std::string nearest = Nearest(reference, known);
@@ -121,7 +134,7 @@ absl::StatusOr<std::string> References::Value(absl::string_view reference, bool 
 absl::StatusOr<std::string> References::Replace(absl::string_view text, bool vars_only) const {
   return Expand(
       text, [&](absl::string_view reference) { return Value(reference, vars_only); },
-      [](absl::string_view rest) { return !absl::StartsWith(rest, kSecret); });
+      [](absl::string_view rest) { return !IsLate(rest); });
 }
 
 absl::StatusOr<std::string> References::Replace(absl::string_view path, absl::string_view text) const {
@@ -138,20 +151,28 @@ absl::StatusOr<std::string> References::Replace(absl::string_view path, absl::st
   return Literal(effective == vars_.end() ? *literal : effective->second);
 }
 
-absl::StatusOr<std::string> WithSecrets(absl::string_view text) {
-  // Only secrets are left to be replaced; any other "${" came from an escape and stays.
+absl::StatusOr<std::string> WithLateValues(absl::string_view text, const LateValues& values) {
+  // Only what is late is left to be replaced; any other "${" came from an escape and stays.
   std::string out;
   while (!text.empty()) {
-    if (absl::ConsumePrefix(&text, "$${secret.")) {
-      out += "${secret.";
-    } else if (const size_t end = text.find('}');
-               absl::StartsWith(text, "${secret.") && end != absl::string_view::npos) {
-      const std::string name(absl::StripPrefix(text.substr(0, end), "${secret."));
-      const char* value = std::getenv(name.c_str());
-      if (value == nullptr) {
-        return absl::NotFoundError(absl::StrCat("the environment variable ", Quoted(name), " is not set"));
+    const size_t end = text.find('}');
+    if (absl::StartsWith(text, "$${") && IsLate(text.substr(3))) {
+      out += "${";
+      text.remove_prefix(3);
+    } else if (absl::StartsWith(text, "${") && IsLate(text.substr(2)) && end != absl::string_view::npos) {
+      const absl::string_view reference = text.substr(2, end - 2);
+      if (reference == kRunFolder) {
+        out += values.run_folder;
+      } else if (reference == kScenarioFolder) {
+        out += values.scenario_folder;
+      } else {
+        const std::string name(absl::StripPrefix(reference, kSecret));
+        const char* value = std::getenv(name.c_str());
+        if (value == nullptr) {
+          return absl::NotFoundError(absl::StrCat("the environment variable ", Quoted(name), " is not set"));
+        }
+        out += value;
       }
-      out += value;
       text.remove_prefix(end + 1);
     } else {
       const size_t dollar = text.find('$', 1);

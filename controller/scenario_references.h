@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "controller/scenario.h"
 #include "controller/yaml.h"
 #include "proto/scenario.pb.h"
 
@@ -15,6 +16,8 @@
 //   ${vars.NAME}            the value of NAME under `vars`, or of --var NAME=VALUE
 //   ${edges.NAME.address}   where the edge's calls must go: its `relay_at`, else its `to`
 //   ${secret.NAME}          the environment variable NAME, put in only when the run starts, never stored
+//   ${run.folder}           the folder of the run, for a service that has to write files; known when the run starts
+//   ${scenario.folder}      the folder of the scenario's file; known when the run starts
 //   $${                     a literal ${
 //
 // What is put in is not looked through again.
@@ -25,8 +28,8 @@ class References {
   // `root` is the scenario's mapping. `overrides` win over its `vars`.
   References(const YamlNode* root, const std::map<std::string, std::string>& overrides);
 
-  // `text` with all of it replaced but secrets. As long as there are secrets, "$${secret." stays escaped, so
-  // that WithSecrets() can tell. INVALID_ARGUMENT for a reference to nothing, with what to write instead.
+  // `text` with all of it replaced but what is put in late. As long as there is such, an escaped one stays escaped, so that
+  // WithLateValues() can tell. INVALID_ARGUMENT for a reference to nothing, with what to write instead.
   absl::StatusOr<std::string> Replace(absl::string_view path, absl::string_view text) const;
 
   const std::map<std::string, std::string>& vars() const { return vars_; }
@@ -39,7 +42,7 @@ class References {
   std::map<std::string, std::string> edges_;  // address by name
 };
 
-// `text` with the secrets put in and the rest unescaped. NOT_FOUND when one is not set.
-absl::StatusOr<std::string> WithSecrets(absl::string_view text);
+// `text` with secrets and folders put in and the rest unescaped. NOT_FOUND when a secret is not set.
+absl::StatusOr<std::string> WithLateValues(absl::string_view text, const LateValues& values);
 
 }  // namespace squall

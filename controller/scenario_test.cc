@@ -195,7 +195,7 @@ TEST(Secrets, AreKeptAsTextUntilTheyArePutIn) {
                       {"vars: {", "vars: {odd: \"$${secret.Y}\", "}}));
   EXPECT_EQ(FormatMistakes(loaded), "");
   EXPECT_EQ(loaded.scenario.DebugString().find("hunter2"), std::string::npos);
-  ASSERT_TRUE(PutInSecrets(loaded.scenario).ok());
+  ASSERT_TRUE(PutInLate(loaded.scenario, {"/runs/r", "/scenarios"}).ok());
   EXPECT_EQ(loaded.scenario.load(0).http().headers().at("x-cost"), "Bearer hunter2 ${secret.X} ${secret.Y}");
 }
 
@@ -205,7 +205,15 @@ TEST(Secrets, ThatAreGoneWhenTheRunStartsAreNotFound) {
       Parse(absl::StrReplaceAll(kFullScenario, {{"\"$${5}\"", "\"${secret.SQUALL_TEST_SECRET}\""}}));
   EXPECT_EQ(FormatMistakes(loaded), "");
   unsetenv("SQUALL_TEST_SECRET");
-  EXPECT_EQ(PutInSecrets(loaded.scenario).code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(PutInLate(loaded.scenario, {"/runs/r", "/scenarios"}).code(), absl::StatusCode::kNotFound);
+}
+
+TEST(Folders, ArePutInWhenTheRunStartsUnlessEscaped) {
+  LoadedScenario loaded = Parse(absl::StrReplaceAll(
+      kFullScenario, {{"\"$${5}\"", "\"${run.folder} ${scenario.folder} $${run.folder}\""}}));
+  EXPECT_EQ(FormatMistakes(loaded), "");
+  ASSERT_TRUE(PutInLate(loaded.scenario, {"/runs/r", "/scenarios"}).ok());
+  EXPECT_EQ(loaded.scenario.load(0).http().headers().at("x-cost"), "/runs/r /scenarios ${run.folder}");
 }
 
 TEST(Secrets, CannotStandWhereTextIsShownAndChecked) {
@@ -218,7 +226,7 @@ TEST(Secrets, CannotStandWhereTextIsShownAndChecked) {
 TEST(Secrets, PuttingInTouchesNothingElse) {
   const LoadedScenario loaded = Parse(kFullScenario);
   Scenario scenario = loaded.scenario;
-  ASSERT_TRUE(PutInSecrets(scenario).ok());
+  ASSERT_TRUE(PutInLate(scenario, {"/runs/r", "/scenarios"}).ok());
   EXPECT_EQ(scenario.DebugString(), loaded.scenario.DebugString());
 }
 

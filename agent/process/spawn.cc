@@ -174,9 +174,9 @@ absl::StatusOr<Spawned> Spawn(const SpawnOptions& options) {
   }
   if (size == static_cast<ssize_t>(sizeof(report))) {
     waitpid(pid, nullptr, 0);
-    static constexpr const char* kSteps[] = {"", "enter its cgroup", "enter its folder", "change its user", "execute"};
-    return absl::ErrnoToStatus(report[1], absl::StrCat("cannot ", kSteps[report[0]], " for ", prepared.program,
-                                                       report[0] == 2 ? absl::StrCat(" (", options.folder, ")") : ""));
+    const std::string steps[] = {"", "enter its cgroup", absl::StrCat("enter its folder ", options.folder),
+                                 "change its user", absl::StrCat("execute ", prepared.program)};
+    return absl::ErrnoToStatus(report[1], absl::StrCat("cannot ", steps[report[0]]));
   }
   const absl::StatusOr<ProcStat> stat = ReadStat(pid);
   if (!stat.ok()) return stat.status();

@@ -45,10 +45,8 @@ std::string CutShort(const Footer& footer) {
   }
 }
 
-Obstacle EndedEarly(const Footer& footer, std::string how) {
-  if (!footer.reason().empty()) absl::StrAppend(&how, ": ", footer.reason());
-  return {std::move(how), "run it again"};
-}
+// The reason stands once in the result, not again with every assertion.
+Obstacle EndedEarly(std::string how) { return {std::move(how), "run it again"}; }
 
 }  // namespace
 
@@ -60,7 +58,7 @@ Judgement Judge(const Assertion& assertion, const Timeline& timeline) {
       Verdict details;
       details.set_samples(judgement.verdict.samples());
       details.mutable_details()->Swap(judgement.verdict.mutable_details());
-      judgement = Obstructed(EndedEarly(*timeline.footer, std::move(how)), std::move(details));
+      judgement = Obstructed(EndedEarly(std::move(how)), std::move(details));
     }
   }
   judgement.final = judgement.final || timeline.footer.has_value();

@@ -59,8 +59,8 @@ TEST_P(MainJobTest, GivesTheRightVerdictsAndLeavesNothing) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Services, MainJobTest, ::testing::ValuesIn(kCases), [](const auto& info) {
-  std::string name = info.param.mutant;
+INSTANTIATE_TEST_SUITE_P(Services, MainJobTest, ::testing::ValuesIn(kCases), [](const auto& test) {
+  std::string name = test.param.mutant;
   for (char& c : name) {
     if (c == '-') c = '_';
   }

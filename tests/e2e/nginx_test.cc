@@ -42,7 +42,7 @@ TEST_P(NginxTest, IsJudgedByWhatItsDirectivesPromise) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Doors, NginxTest, ::testing::ValuesIn(kCases),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& test) { return test.param.name; });
 
 }  // namespace
 }  // namespace squall

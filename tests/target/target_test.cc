@@ -60,6 +60,7 @@ class Process {
     pid_ = fork();
     if (pid_ == 0) {
       prctl(PR_SET_PDEATHSIG, SIGKILL);
+      alarm(60);  // a service that does not end fails its test instead of hanging it
       dup2(errors[1], STDERR_FILENO);
       close_range(3, ~0U, 0);  // httplib's sockets are inherited
       execv(argv[0], argv.data());
