@@ -6,7 +6,7 @@
 
 #include <utility>
 
-#include "agent/load/thread_priority.h"
+#include "agent/process/thread_priority.h"
 #include "base/clock.h"
 
 namespace squall {
@@ -30,7 +30,9 @@ std::optional<Stall> FindStall(int64_t intended_ns, int64_t woke_ns) {
   return stall;
 }
 
-Heartbeat::Heartbeat(Sink sink) : sink_(std::move(sink)), thread_([this] { Run(); }) {
+Heartbeat::Heartbeat(Sink sink)
+    // Beats count from here: a thread that is late to start is late already.
+    : sink_(std::move(sink)), thread_([this, now_ns = BootNanos()] { Run(now_ns); }) {
   pthread_setname_np(thread_.native_handle(), "heartbeat");
 }
 
@@ -39,9 +41,8 @@ Heartbeat::~Heartbeat() {
   thread_.join();
 }
 
-void Heartbeat::Run() {
+void Heartbeat::Run(int64_t woke_ns) {
   RaiseThreadPriority();
-  int64_t woke_ns = BootNanos();
   while (!stop_) {
     // From the last wake-up, not from the last intention: a stall is reported once, and not made up for by
     // beats in a row.

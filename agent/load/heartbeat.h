@@ -31,7 +31,7 @@ class Heartbeat {
   Heartbeat& operator=(const Heartbeat&) = delete;
 
  private:
-  void Run();
+  void Run(int64_t woke_ns);
 
   Sink sink_;
   std::atomic<bool> stop_{false};

@@ -35,7 +35,7 @@ TEST(Heartbeat, ReportsTheTimeInWhichItsProcessWasStopped) {
   if (child == 0) {
     // Writes every stall of at least the length for which it is stopped, after a first byte that says
     // "running".
-    alarm(60);
+    alarm(30);
     Heartbeat heartbeat([&](const Stall& stall) {
       if (stall.length_ns() < 100 * kMs) return;
       const int64_t span[2] = {stall.start_ns(), stall.length_ns()};
@@ -44,6 +44,7 @@ TEST(Heartbeat, ReportsTheTimeInWhichItsProcessWasStopped) {
     (void)!write(from_child[1], "r", 1);
     for (;;) pause();
   }
+  close(from_child[1]);  // so that the child's end is seen
   char running = 0;
   ASSERT_EQ(read(from_child[0], &running, 1), 1);
   kill(child, SIGSTOP);
@@ -60,7 +61,6 @@ TEST(Heartbeat, ReportsTheTimeInWhichItsProcessWasStopped) {
   kill(child, SIGKILL);
   waitpid(child, &status, 0);
   close(from_child[0]);
-  close(from_child[1]);
   // It may have been due up to a beat after it was stopped, or have been late already.
   EXPECT_LE(span[0], stopped_ns + 2 * kMs);
   EXPECT_GE(span[0] + span[1], continued_ns);

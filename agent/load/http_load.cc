@@ -9,7 +9,7 @@
 
 #include "absl/memory/memory.h"
 #include "absl/status/status.h"
-#include "agent/load/thread_priority.h"
+#include "agent/process/thread_priority.h"
 #include "base/clock.h"
 
 namespace squall {

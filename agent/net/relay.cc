@@ -4,7 +4,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -19,6 +18,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "agent/net/relay_connection.h"
+#include "agent/process/thread_priority.h"
 #include "base/clock.h"
 
 namespace squall {
@@ -280,9 +280,7 @@ class Relay::Loop {
   void Forget(const Listener& listener) { listening_.erase(listener.fd.get()); }
 
   void Run() {
-    // The relay must not lag behind the traffic when the host is busy: best effort, needs CAP_SYS_NICE.
-    setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), -10);
-    prctl(PR_SET_TIMERSLACK, 1);
+    RaiseThreadPriority();  // the relay must not lag behind the traffic when the host is busy
     prctl(PR_SET_NAME, "relay");
     std::vector<epoll_event> events(256);
     while (!stop_) {

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "controller/report/svg.h"
 #include "controller/report/words.h"
 
 namespace squall {
@@ -69,6 +68,7 @@ class Drawing {
     Faults();
     Axes();
     for (size_t i = 0; i < chart_.layers.size(); ++i) Layer(i);
+    FaultEdges();
     for (const int64_t at : frame_.boundaries) {
       svg_.Line(X(at), size_.top, X(at), bottom_, "boundary");
     }
@@ -101,17 +101,22 @@ class Drawing {
     }
   }
 
+  // Layers hide the shading below them: edges and a bracket stay visible.
+  void FaultEdges() {
+    for (const auto& span : frame_.faults) {
+      const double from = X(span.from_ns), to = std::max(X(span.to_ns), from + 2.0);
+      svg_.Rect(from, size_.top - 3, to - from, 3, "fault-bracket");
+      svg_.Line(from, size_.top, from, bottom_, "fault-edge");
+      if (span.to_ns < bins_.end_ns) svg_.Line(to, size_.top, to, bottom_, "fault-edge");
+    }
+  }
+
   void Axes() {
     for (const double tick : ticks_) {
       svg_.Line(size_.left, y_(tick), size_.End(), y_(tick), tick == ticks_.front() ? "axis" : "grid");
       svg_.Text(size_.left - 8, y_(tick) + size_.font * 0.35, Anchor::kEnd, "tick", chart_.format(tick));
     }
-    const std::vector<int64_t> times = TimeTicks(bins_.end_ns, size_.time_ticks);
-    for (const int64_t at : times) {
-      svg_.Line(X(at), bottom_, X(at), bottom_ + 4, "axis");
-      // Under the first tick there is the axis' own corner.
-      svg_.Text(X(at), bottom_ + size_.font + 6, Anchor::kMiddle, "tick", TimeTickLabel(at, bins_.end_ns));
-    }
+    DrawTimeTicks(svg_, frame_, size_, bottom_);
   }
 
   // The outline of a layer in steps: forwards along its top, backwards along its bottom.
@@ -241,6 +246,19 @@ TimeFrame MakeTimeFrame(const Timeline& timeline) {
     if (phase.at_ns() > 0 && phase.at_ns() < frame.bins.end_ns) frame.boundaries.push_back(phase.at_ns());
   }
   return frame;
+}
+
+void DrawTimeTicks(Svg& svg, const TimeFrame& frame, const ChartSize& size, double y) {
+  const int64_t end_ns = frame.bins.end_ns;
+  const Scale x = Scale::Linear(0, static_cast<double>(end_ns), size.left, size.End());
+  for (const int64_t at : TimeTicks(end_ns, size.time_ticks)) {
+    const double tick = x(static_cast<double>(at));
+    const std::string label = TimeTickLabel(at, end_ns);
+    svg.Line(tick, y, tick, y + 4, "axis");
+    // The last label must not run out of the picture.
+    svg.Text(std::min(tick, size.width - TextWidth(label, size.font) / 2), y + size.font + 6, Anchor::kMiddle,
+             "tick", label);
+  }
 }
 
 std::string RenderChart(const TimeChart& chart, const TimeFrame& frame, const ChartSize& size) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "controller/report/series.h"
+#include "controller/report/svg.h"
 
 // Charts over the time of a run. Every chart of a report has the same time axis, faults shaded and phases
 // marked. Pure.
@@ -31,7 +32,7 @@ TimeFrame MakeTimeFrame(const Timeline& timeline);
 struct ChartSize {
   double width = 960;
   double left = 88;    // room for the values of the axis and the names of lanes
-  double right = 132;  // room for labels at the ends of curves
+  double right = 144;  // room for labels at the ends of curves
   double top = 22;     // room for the names of the faults
   double plot = 160;   // the height of the plot itself
   double bottom = 22;  // room for the time axis
@@ -81,6 +82,9 @@ struct TimeChart {
   std::vector<Limit> limits;
   std::vector<Mark> marks;
 };
+
+// The ticks and labels of the time axis at `y`.
+void DrawTimeTicks(Svg& svg, const TimeFrame& frame, const ChartSize& size, double y);
 
 // An <svg>.
 std::string RenderChart(const TimeChart& chart, const TimeFrame& frame, const ChartSize& size);

@@ -75,7 +75,7 @@ std::vector<TimeChart::Limit> Deadlines(const Scenario& scenario, const std::str
 
 // What one step of a chart stands for, where it is not a second.
 std::string StepNote(const TimeBins& bins) {
-  return bins.width_ns == 1'000'000'000 ? "" : absl::StrCat(", averaged over ", HumanNanos(bins.width_ns));
+  return bins.width_ns == 1'000'000'000 ? "" : absl::StrCat(", in steps of ", HumanNanos(bins.width_ns));
 }
 
 std::string RequestsFigure(const std::string& name, const std::string& id, const LoadSeries& load,
@@ -225,7 +225,7 @@ std::string SmallFigure(const std::string& service, const std::string& id, const
   ChartSize size;
   size.width = 264;
   size.left = 60;
-  size.right = 14;
+  size.right = 16;
   size.top = 8;
   size.plot = 74;
   size.time_ticks = 4;

@@ -137,7 +137,7 @@ std::string JunitReport(const RunResult& result, bool inconclusive_fails) {
 
   tinyxml2::XMLPrinter printer;
   document.Print(&printer);
-  return printer.CStr();
+  return absl::StrCat(printer.CStr(), "\n");
 }
 
 }  // namespace squall

@@ -62,10 +62,7 @@ class Ribbon {
 
   void TimeAxis(double y) {
     svg_.Line(size_.left, y, size_.End(), y, "axis");
-    for (const int64_t at : TimeTicks(frame_.bins.end_ns, size_.time_ticks)) {
-      svg_.Line(X(at), y, X(at), y + 4, "axis");
-      svg_.Text(X(at), y + size_.font + 6, Anchor::kMiddle, "tick", TimeTickLabel(at, frame_.bins.end_ns));
-    }
+    DrawTimeTicks(svg_, frame_, size_, y);
   }
 
   std::string Finish() { return svg_.Finish(); }

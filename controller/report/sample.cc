@@ -389,4 +389,36 @@ SampleRun MakeSampleRun() {
   return run;
 }
 
+SampleRun Stretched(SampleRun run, double factor) {
+  const auto stretch = [&](int64_t& ns) { ns = static_cast<int64_t>(static_cast<double>(ns) * factor); };
+  Timeline& timeline = run.timeline;
+  for (Request& request : timeline.requests["checkout"]) {
+    const int64_t latency = request.LatencyNs();
+    stretch(request.intended_ns);
+    request.end_ns = request.intended_ns + latency;
+  }
+  for (Call& call : timeline.calls["recommend"]) stretch(call.start_ns);
+  for (FaultSpan& fault : timeline.faults) stretch(*fault.injected_ns), stretch(*fault.healed_ns);
+  const auto stretch_all = [&](auto& records) {
+    for (auto& record : records) {
+      record.set_at_ns(static_cast<int64_t>(static_cast<double>(record.at_ns()) * factor));
+    }
+  };
+  for (Stall& stall : timeline.stalls) {
+    stall.set_start_ns(static_cast<int64_t>(static_cast<double>(stall.start_ns()) * factor));
+  }
+  for (Verdict& verdict : *run.result.mutable_verdicts()) {
+    verdict.set_first_broken_ns(
+        static_cast<int64_t>(static_cast<double>(verdict.first_broken_ns()) * factor));
+  }
+  stretch_all(timeline.loads["checkout"].series);
+  stretch_all(timeline.phases);
+  stretch_all(timeline.services);
+  stretch_all(timeline.host);
+  for (auto& [name, samples] : timeline.samples) stretch_all(samples);
+  stretch(timeline.last_ns);
+  timeline.footer->set_at_ns(timeline.last_ns);
+  return run;
+}
+
 }  // namespace squall

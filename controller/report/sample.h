@@ -13,4 +13,7 @@ struct SampleRun {
 };
 SampleRun MakeSampleRun();
 
+// A sample run, as if everything but the latencies had taken `factor` times as long.
+SampleRun Stretched(SampleRun run, double factor);
+
 }  // namespace squall

@@ -1,26 +1,39 @@
-// Writes the report of the sample run, to look at it in a browser: sample_report FILE. With "-", the text
-// report goes to standard output.
+// Writes a report of the sample run, to look at it: sample_report FILE [FACTOR]. The end of FILE's name says
+// which report:
+// ".json", ".xml" for JUnit, ".txt" for a terminal of COLUMNS columns, and HTML otherwise. FACTOR makes the
+// run that many times as long.
 
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "controller/report/report.h"
 #include "controller/report/sample.h"
 
+namespace {
+
+std::string ReportFor(const std::string& path, const squall::SampleRun& run) {
+  if (absl::EndsWith(path, ".json")) return squall::JsonReport(run.result);
+  if (absl::EndsWith(path, ".xml")) return squall::JunitReport(run.result, false);
+  if (absl::EndsWith(path, ".txt")) {
+    const char* columns = std::getenv("COLUMNS");
+    return squall::TextReport(run.result, columns == nullptr ? 80 : std::atoi(columns), true);
+  }
+  return squall::HtmlReport(run.result, run.timeline);
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::cerr << "usage: sample_report FILE\n";
+  if (argc != 2 && argc != 3) {
+    std::cerr << "usage: sample_report FILE [FACTOR]\n";
     return 64;
   }
-  const squall::SampleRun run = squall::MakeSampleRun();
-  if (std::string(argv[1]) == "-") {
-    const char* columns = std::getenv("COLUMNS");
-    std::cout << squall::TextReport(run.result, columns == nullptr ? 80 : std::atoi(columns), true);
-    return 0;
-  }
+  const double factor = argc == 3 ? std::atof(argv[2]) : 1;
   std::ofstream file(argv[1]);
-  file << squall::HtmlReport(run.result, run.timeline);
+  file << ReportFor(argv[1], squall::Stretched(squall::MakeSampleRun(), factor));
+  file.close();
   return file.good() ? 0 : 1;
 }

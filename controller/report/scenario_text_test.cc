@@ -32,7 +32,7 @@ TEST(ScenarioText, NestsNamedThingsUnderTheirNames) {
 }
 
 TEST(ScenarioText, ListsFaultsAndAssertionsUnderTheirNamesInYaml) {
-  EXPECT_EQ(TextOf(R"pb(                                                faults {
+  EXPECT_EQ(TextOf(R"pb(                                                                                                                                                                        faults {
                           name: "slow"
                           latency {
                             edge: "recommend"

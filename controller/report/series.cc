@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <utility>
 
 namespace squall {
@@ -17,7 +18,7 @@ void ToRates(const TimeBins& bins, Series& counts) {
   for (int i = 0; i < bins.count; ++i) counts[i] /= bins.Seconds(i);
 }
 
-// Gathers samples into one value a bin.
+// Gathers samples into one value a bin. Samples must be added in the order of time.
 class Gauge {
  public:
   explicit Gauge(const TimeBins& bins)
@@ -28,6 +29,8 @@ class Gauge {
     sums_[bin] += value;
     highest_[bin] = counts_[bin] == 0 ? value : std::max(highest_[bin], value);
     ++counts_[bin];
+    if (last_ns_) intervals_.push_back(static_cast<double>(at_ns - *last_ns_));
+    last_ns_ = at_ns;
   }
   Series Means() const {
     Series means(bins_.count, kNone);
@@ -45,13 +48,19 @@ class Gauge {
   }
 
  private:
-  // Samples once a second do not fall into bins of one second evenly: a single empty bin between two others
-  // says nothing.
-  static Series Bridged(Series series) {
-    for (size_t i = 1; i + 1 < series.size(); ++i) {
-      if (std::isnan(series[i]) && !std::isnan(series[i - 1]) && !std::isnan(series[i + 1])) {
-        series[i] = (series[i - 1] + series[i + 1]) / 2;
+  // Empty bins between samples that came as often as usual, or with one missing, say nothing; longer gaps do.
+  Series Bridged(Series series) const {
+    std::vector<double> intervals = intervals_;
+    const double usual = intervals.empty() ? 0 : Percentile(intervals, 0.5);
+    const double longest = std::max(2.0, 2.5 * usual / static_cast<double>(bins_.width_ns));  // in bins
+    int known = -1;
+    for (int i = 0; i < bins_.count; ++i) {
+      if (std::isnan(series[i])) continue;
+      const int apart = i - known;
+      for (int gap = known + 1; known >= 0 && apart <= longest && gap < i; ++gap) {
+        series[gap] = series[known] + (series[i] - series[known]) * (gap - known) / apart;
       }
+      known = i;
     }
     return series;
   }
@@ -59,6 +68,8 @@ class Gauge {
   const TimeBins& bins_;
   Series sums_, highest_;
   std::vector<int> counts_;
+  std::optional<int64_t> last_ns_;
+  std::vector<double> intervals_;
 };
 
 // The series and the total that an outcome counts for.

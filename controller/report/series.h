@@ -68,7 +68,7 @@ struct HostSeries {
 HostSeries MakeHostSeries(const std::vector<HostSample>& samples, const std::vector<Stall>& stalls,
                           const TimeBins& bins);
 
-// The mean of `cpu` and the highest of the others in each bin. One missing sample is bridged, more are a gap.
+// The mean of `cpu` and the highest of the others in each bin. Where samples are missing there is a gap.
 struct ServiceSeries {
   Series cpu;  // percent of one core
   Series rss_bytes, threads, fds;

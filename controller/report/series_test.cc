@@ -184,14 +184,24 @@ TEST(EdgeSeries, DoesNotCountARefusedConnectTwice) {
 
 TEST(ServiceSeries, BridgesOneMissingSampleAndShowsALongerGap) {
   std::vector<ServiceSample> samples;
-  for (const int second : {0, 2, 5}) {
+  for (const int second : {0, 2, 8}) {
     ServiceSample sample;
     sample.set_at_ns(second * kSecond);
     sample.set_threads(10 + second);
     samples.push_back(sample);
   }
-  const ServiceSeries series = MakeServiceSeries(samples, MakeBins(6 * kSecond));
-  EXPECT_THAT(series.threads, ElementsAre(10, 11, 12, IsNan(), IsNan(), 15));
+  const ServiceSeries series = MakeServiceSeries(samples, MakeBins(9 * kSecond));
+  EXPECT_THAT(series.threads, ElementsAre(10, 11, 12, IsNan(), IsNan(), IsNan(), IsNan(), IsNan(), 18));
+}
+
+TEST(ServiceSeries, IsACurveHoweverSeldomTheSamplesCome) {
+  std::vector<ServiceSample> samples(3);
+  for (int i = 0; i < 3; ++i) {
+    samples[i].set_at_ns(4 * i * kSecond);
+    samples[i].set_threads(10 + 4 * i);
+  }
+  const ServiceSeries series = MakeServiceSeries(samples, MakeBins(10 * kSecond));
+  EXPECT_THAT(series.threads, ElementsAre(10, 11, 12, 13, 14, 15, 16, 17, 18, IsNan()));
 }
 
 TEST(ServiceSeries, KeepsPeaksOfResourcesAndTheMeanOfCpu) {

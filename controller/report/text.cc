@@ -169,8 +169,6 @@ class TextPage {
         absl::StrAppend(&when, ", healing: ", HealedWords(fault));
       }
       Paragraph(indent, when, kDim);
-      const std::string achieved = AchievedWords(fault.evidence());
-      if (!achieved.empty()) Paragraph(indent, achieved, kDim);
       if (!fault.seen().empty()) Paragraph(indent, absl::StrCat("seen: ", fault.seen()), kDim);
     }
   }

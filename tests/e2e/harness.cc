@@ -133,6 +133,22 @@ std::string Checkout::OnlyRun() const {
   return only;
 }
 
+JudgedRun RunToVerdict(const Checkout& checkout, const std::vector<std::string>& args, int expected_exit_code) {
+  static int inconclusive = 0;
+  while (true) {
+    fs::remove_all(checkout.path() + "/runs");
+    Process process(checkout.Run(args));
+    JudgedRun run;
+    run.exit_code = process.Wait(absl::Seconds(180));
+    run.output = process.Output();
+    run.folder = checkout.OnlyRun();
+    const bool unsure = absl::StrContains(ReadFile(run.folder + "/verdicts.json"), "\"INCONCLUSIVE\"");
+    if (run.exit_code == expected_exit_code && (expected_exit_code == 2 || !unsure)) return run;
+    if (!unsure || ++inconclusive > 1) return run;
+    printf("INCONCLUSIVE once, run again:\n%s\n", run.output.c_str());
+  }
+}
+
 std::vector<std::string> Residue() {
   std::vector<std::string> found;
   std::error_code error;

@@ -71,6 +71,16 @@ std::string ReadFile(const std::string& path);
 template <typename Condition>
 bool Eventually(absl::Duration timeout, Condition condition);
 
+// Carries out a run to its end and returns its exit code. The project's own bar is "never a wrong verdict, and at most one
+// INCONCLUSIVE in ten runs": the first INCONCLUSIVE of a test program that was not expected is said aloud and the run is
+// done once more, in a fresh folder; a second one is the result.
+struct JudgedRun {
+  int exit_code = -1;
+  std::string output;
+  std::string folder;
+};
+JudgedRun RunToVerdict(const Checkout& checkout, const std::vector<std::string>& args, int expected_exit_code);
+
 // The verdict of an assertion in verdicts.json: "PASS", "FAIL", "INCONCLUSIVE"; empty when there is none.
 std::string VerdictOf(const std::string& run_folder, const std::string& assertion);
 

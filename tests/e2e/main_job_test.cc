@@ -36,15 +36,16 @@ TEST_P(MainJobTest, GivesTheRightVerdictsAndLeavesNothing) {
   const Case& expected = GetParam();
   const std::vector<std::string> before = Residue();
   Checkout checkout;
-  Process run(checkout.Run({checkout.path() + Scenario(), absl::StrCat("--var=mutant=", expected.mutant),
-                            absl::StrCat("--var=port=", FreePort()), absl::StrCat("--var=peer_port=", FreePort()),
-                            absl::StrCat("--var=relay_port=", FreePort())}));
-  EXPECT_EQ(run.Wait(absl::Seconds(150)), expected.exit_code) << run.Output();
-  const std::string folder = checkout.OnlyRun();
-  EXPECT_EQ(VerdictOf(folder, "answers-in-time"), expected.in_time) << run.Output();
-  EXPECT_EQ(VerdictOf(folder, "recovers-from-slowness"), expected.after_slowness) << run.Output();
+  std::vector<std::string> args = {checkout.path() + Scenario(), absl::StrCat("--var=mutant=", expected.mutant),
+                                   absl::StrCat("--var=port=", FreePort()), absl::StrCat("--var=peer_port=", FreePort())};
+  if (!IsRoot()) args.push_back(absl::StrCat("--var=relay_port=", FreePort()));
+  const JudgedRun run = RunToVerdict(checkout, args, expected.exit_code);
+  EXPECT_EQ(run.exit_code, expected.exit_code) << run.output;
+  const std::string& folder = run.folder;
+  EXPECT_EQ(VerdictOf(folder, "answers-in-time"), expected.in_time) << run.output;
+  EXPECT_EQ(VerdictOf(folder, "recovers-from-slowness"), expected.after_slowness) << run.output;
   if (expected.after_death != nullptr) {
-    EXPECT_EQ(VerdictOf(folder, "recovers-from-death"), expected.after_death) << run.Output();
+    EXPECT_EQ(VerdictOf(folder, "recovers-from-death"), expected.after_death) << run.output;
   }
   EXPECT_EQ(Residue(), before);
 

@@ -31,13 +31,14 @@ TEST_P(NginxTest, IsJudgedByWhatItsDirectivesPromise) {
   const Case& expected = GetParam();
   const std::vector<std::string> before = Residue();
   Checkout checkout;
-  Process run(checkout.Run(
-      {checkout.path() + "/scenarios/nginx/two-upstreams.yaml", absl::StrCat("--var=port=", expected.port)}));
-  EXPECT_EQ(run.Wait(absl::Seconds(150)), expected.exit_code) << run.Output();
-  const std::string folder = checkout.OnlyRun();
-  EXPECT_EQ(VerdictOf(folder, "read-timeout"), expected.read_timeout) << run.Output();
-  EXPECT_EQ(VerdictOf(folder, "after-slowness"), "PASS") << run.Output();
-  EXPECT_EQ(VerdictOf(folder, "after-death"), expected.after_death) << run.Output();
+  const JudgedRun run = RunToVerdict(
+      checkout, {checkout.path() + "/scenarios/nginx/two-upstreams.yaml", absl::StrCat("--var=port=", expected.port)},
+      expected.exit_code);
+  EXPECT_EQ(run.exit_code, expected.exit_code) << run.output;
+  const std::string& folder = run.folder;
+  EXPECT_EQ(VerdictOf(folder, "read-timeout"), expected.read_timeout) << run.output;
+  EXPECT_EQ(VerdictOf(folder, "after-slowness"), "PASS") << run.output;
+  EXPECT_EQ(VerdictOf(folder, "after-death"), expected.after_death) << run.output;
   EXPECT_EQ(Residue(), before);
 }
 

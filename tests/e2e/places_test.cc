@@ -70,9 +70,9 @@ assert:
   - timeout: {deadline: 300ms}
   - recovery: {within: 8s}
 )");
-  Process run(checkout_.Run({path}));
-  EXPECT_EQ(run.Wait(absl::Seconds(120)), 0) << run.Output();
-  EXPECT_EQ(VerdictOf(checkout_.OnlyRun(), "timeout"), "PASS") << "the fault reached the edge inside the namespace";
+  const JudgedRun run = RunToVerdict(checkout_, {path}, 0);
+  EXPECT_EQ(run.exit_code, 0) << run.output;
+  EXPECT_EQ(VerdictOf(run.folder, "timeout"), "PASS") << "the fault reached the edge inside the namespace";
   EXPECT_EQ(Residue(), before_);
 }
 
