@@ -18,6 +18,7 @@
 #include "controller/agent_client.h"
 #include "controller/assertions/judge.h"
 #include "controller/live.h"
+#include "controller/rebase.h"
 #include "controller/run_folder.h"
 
 namespace squall {
@@ -42,48 +43,6 @@ std::string UserName() {
 std::string MakeRunId(const std::string& scenario, absl::Time now, uint64_t random) {
   return absl::StrCat(absl::FormatTime("%Y%m%dT%H%M%SZ", now, absl::UTCTimeZone()), "-", scenario, "-",
                       absl::StrFormat("%06x", random & 0xffffff));
-}
-
-// Moves every time in the record to the run's own. Requests and Arrivals carry microseconds.
-void Rebase(Record& record, int64_t shift_ns) {
-  switch (record.kind_case()) {
-    case Record::kRequests:
-      if (record.requests().intended_us_size() > 0) {
-        record.mutable_requests()->set_intended_us(0, record.requests().intended_us(0) - shift_ns / 1000);
-      }
-      break;
-    case Record::kArrivals:
-      if (record.arrivals().start_us_size() > 0) {
-        record.mutable_arrivals()->set_start_us(0, record.arrivals().start_us(0) - shift_ns / 1000);
-      }
-      break;
-    case Record::kFault:
-      record.mutable_fault()->set_at_ns(record.fault().at_ns() - shift_ns);
-      break;
-    case Record::kService:
-      record.mutable_service()->set_at_ns(record.service().at_ns() - shift_ns);
-      break;
-    case Record::kStall:
-      record.mutable_stall()->set_start_ns(record.stall().start_ns() - shift_ns);
-      break;
-    case Record::kHost:
-      record.mutable_host()->set_at_ns(record.host().at_ns() - shift_ns);
-      break;
-    case Record::kSample:
-      record.mutable_sample()->set_at_ns(record.sample().at_ns() - shift_ns);
-      break;
-    case Record::kLoadStats:
-      record.mutable_load_stats()->set_at_ns(record.load_stats().at_ns() - shift_ns);
-      break;
-    case Record::kEdgeStats:
-      record.mutable_edge_stats()->set_at_ns(record.edge_stats().at_ns() - shift_ns);
-      break;
-    case Record::kHeader:
-    case Record::kPhase:
-    case Record::kFooter:
-    case Record::KIND_NOT_SET:
-      break;
-  }
 }
 
 // One action of the faults' clock.

@@ -27,7 +27,7 @@ std::string SteadyViolation(const Timeline& timeline);
 // The first guardrail that the timeline trips, in one sentence with the figures; empty: none.
 std::string TrippedGuardrail(const Timeline& timeline);
 
-// The result of a finished run: verdicts, faults, ending, notes and exit code (see docs/exit-codes.md).
+// The result of a finished run: verdicts, faults, ending, notes and exit code (see README.md).
 RunResult Summarize(const Timeline& timeline);
 
 }  // namespace squall

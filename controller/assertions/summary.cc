@@ -9,19 +9,11 @@
 #include "controller/assertions/gates.h"
 #include "controller/assertions/judge.h"
 #include "controller/assertions/words.h"
+#include "controller/exit_code.h"
 #include "controller/plan.h"
 
 namespace squall {
 namespace {
-
-// docs/exit-codes.md. The most serious first.
-constexpr int kNotHealed = 5;
-constexpr int kHarnessFailed = 3;
-constexpr int kInterrupted = 130;
-constexpr int kGuardrail = 4;
-constexpr int kFailed = 1;
-constexpr int kInconclusive = 2;
-constexpr int kPassed = 0;
 
 bool HealingOpen(const Fault& fault, const FaultSpan& span) {
   if (span.healing_not_confirmed) return true;
@@ -54,14 +46,15 @@ bool HarnessFailed(const Timeline& timeline) {
                      [](const FaultSpan& span) { return span.injection_failed; });
 }
 
-int ExitCode(const Timeline& timeline, Verdict::Result result) {
-  if (!AllHealed(timeline)) return kNotHealed;
-  if (HarnessFailed(timeline)) return kHarnessFailed;
-  if (timeline.footer->ending() == Footer::INTERRUPTED) return kInterrupted;
-  if (timeline.footer->ending() == Footer::GUARDRAIL) return kGuardrail;
-  if (result == Verdict::FAIL) return kFailed;
-  if (result != Verdict::PASS || timeline.footer->ending() == Footer::NOT_STEADY) return kInconclusive;
-  return kPassed;
+// The most serious first, as WorstExit() ranks them.
+int ExitCodeOf(const Timeline& timeline, Verdict::Result result) {
+  if (!AllHealed(timeline)) return kExitNotHealed;
+  if (HarnessFailed(timeline)) return kExitHarness;
+  if (timeline.footer->ending() == Footer::INTERRUPTED) return kExitInterrupted;
+  if (timeline.footer->ending() == Footer::GUARDRAIL) return kExitGuardrail;
+  if (result == Verdict::FAIL) return kExitFail;
+  if (result != Verdict::PASS || timeline.footer->ending() == Footer::NOT_STEADY) return kExitInconclusive;
+  return kExitPass;
 }
 
 // FAIL over INCONCLUSIVE over PASS. Nothing judged is no PASS.
@@ -221,7 +214,7 @@ RunResult Summarize(const Timeline& timeline) {
   }
   for (std::string& note : Notes(timeline)) run.add_notes(std::move(note));
   run.set_result(Worst(run));
-  run.set_exit_code(ExitCode(timeline, run.result()));
+  run.set_exit_code(ExitCodeOf(timeline, run.result()));
   return run;
 }
 

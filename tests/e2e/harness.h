@@ -44,6 +44,8 @@ class Checkout {
   Checkout();
   ~Checkout();
   const std::string& path() const { return path_; }
+  // Lets an ordinary user write runs here, and returns that user's name; empty when this is one already.
+  std::string ForOrdinaryUser() const;
   std::string squall() const;
   std::string agent() const;
   std::string target(const std::string& name) const;
@@ -79,7 +81,8 @@ struct JudgedRun {
   std::string output;
   std::string folder;
 };
-JudgedRun RunToVerdict(const Checkout& checkout, const std::vector<std::string>& args, int expected_exit_code);
+JudgedRun RunToVerdict(const Checkout& checkout, const std::vector<std::string>& args, int expected_exit_code,
+                       bool as_ordinary_user = false);
 
 // The verdict of an assertion in verdicts.json: "PASS", "FAIL", "INCONCLUSIVE"; empty when there is none.
 std::string VerdictOf(const std::string& run_folder, const std::string& assertion);

@@ -77,31 +77,25 @@ assert:
 }
 
 TEST_F(PlacesTest, OrdinaryUserWithRelayAt) {
-  Process::Options as_user;
-  if (IsRoot()) as_user.user = "nobody";
-  as_user.folder = "/tmp";
-  const std::string runs = absl::StrCat("/tmp/squall-e2e-runs-", getpid());
-  Process run({checkout_.squall(), "run", "--runs=" + runs, checkout_.path() + "/scenarios/demo/recommend-unprivileged.yaml",
-               absl::StrCat("--var=port=", FreePort()), absl::StrCat("--var=peer_port=", FreePort()),
-               absl::StrCat("--var=relay_port=", FreePort())},
-              as_user);
-  EXPECT_EQ(run.Wait(absl::Seconds(150)), 0) << run.Output();
+  const JudgedRun run = RunToVerdict(checkout_,
+                                     {checkout_.path() + "/scenarios/demo/recommend-unprivileged.yaml",
+                                      absl::StrCat("--var=port=", FreePort()), absl::StrCat("--var=peer_port=", FreePort()),
+                                      absl::StrCat("--var=relay_port=", FreePort())},
+                                     0, /*as_ordinary_user=*/true);
+  EXPECT_EQ(run.exit_code, 0) << run.output;
   EXPECT_EQ(Residue(), before_);
-  Do({"rm", "-r", runs});
 }
 
 TEST_F(PlacesTest, WithoutRootRedirectionIsRefusedBeforeAnythingIsTouchedAndTheWayOutIsNamed) {
-  Process::Options as_user;
-  if (IsRoot()) as_user.user = "nobody";
-  as_user.folder = "/tmp";
-  const std::string runs = absl::StrCat("/tmp/squall-e2e-runs-", getpid());
-  Process run({checkout_.squall(), "run", "--runs=" + runs, checkout_.path() + "/scenarios/demo/recommend.yaml",
-               absl::StrCat("--var=port=", FreePort()), absl::StrCat("--var=peer_port=", FreePort())},
-              as_user);
-  EXPECT_EQ(run.Wait(absl::Seconds(30)), 3) << run.Output();
-  EXPECT_TRUE(absl::StrContains(run.Output(), "redirecting connects needs root; without, write relay_at")) << run.Output();
+  const JudgedRun run = RunToVerdict(checkout_,
+                                     {checkout_.path() + "/scenarios/demo/recommend.yaml",
+                                      absl::StrCat("--var=port=", FreePort()), absl::StrCat("--var=peer_port=", FreePort())},
+                                     3, /*as_ordinary_user=*/true);
+  EXPECT_EQ(run.exit_code, 3) << run.output;
+  EXPECT_TRUE(absl::StrContains(ReadFile(run.folder + "/verdicts.json"),
+                                "redirecting connects needs root; without, write relay_at"))
+      << run.output;
   EXPECT_EQ(Residue(), before_);
-  Do({"rm", "-r", runs});
 }
 
 // A second orders beside the target, of the same program and on the same peer, must feel neither fault.
