@@ -127,8 +127,8 @@ TEST(HtmlReport, ShowsEverythingOfAVerdict) {
   for (const char* text :
        {"at most 10&#160;s", "-6.57&#160;s", "4bf92f3577b34da60000000000001b80", "<dt>flaps</dt><dd>0</dd>",
         "<dt>first broken at</dt><dd>31.03 s</dd>", "<b>To have it judged:</b> Raise <code>rate</code> above",
-        "asked for 500&#160;ms; measured 501&#160;ms at p50", "pids 40123 40124", "exited as asked",
-        "connects of orders redirected by cgroup BPF", "    rate: 200/s"}) {
+        "achieved p50 501.3&#160;ms, p99 549.8&#160;ms of 500&#160;ms asked", "pids 40123 40124",
+        "exited as asked", "connects of orders redirected by cgroup BPF", "    rate: 200/s"}) {
     EXPECT_THAT(html, HasSubstr(text));
   }
 }

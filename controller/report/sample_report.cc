@@ -1,7 +1,6 @@
-// Writes a report of the sample run, to look at it: sample_report FILE [FACTOR]. The end of FILE's name says
-// which report:
-// ".json", ".xml" for JUnit, ".txt" for a terminal of COLUMNS columns, and HTML otherwise. FACTOR makes the
-// run that many times as long.
+// Writes a report of the sample run, to look at it: sample_report FILE [FACTOR]. FACTOR makes the run that
+// many times as long. The end of FILE's name says which report: ".json", ".xml" for JUnit, ".txt" for a
+// terminal of COLUMNS columns, and HTML otherwise.
 
 #include <cstdlib>
 #include <fstream>

@@ -32,26 +32,21 @@ TEST(ScenarioText, NestsNamedThingsUnderTheirNames) {
 }
 
 TEST(ScenarioText, ListsFaultsAndAssertionsUnderTheirNamesInYaml) {
-  EXPECT_EQ(TextOf(R"pb(                                                                                                                                                                        faults {
-                          name: "slow"
-                          latency {
-                            edge: "recommend"
-                            delay { nanos: 250000000 }
-                            direction: DIRECTION_BOTH
-                          }
-                          for { seconds: 10 }
-                        }
-                        assertions { timeout { deadline { seconds: 1 nanos: 500000000 } } })pb"),
-            "faults:\n"
-            "  - name: slow\n"
-            "    latency:\n"
-            "      edge: recommend\n"
-            "      delay: 250ms\n"
-            "      direction: both\n"
-            "    for: 10s\n"
-            "assert:\n"
-            "  - timeout:\n"
-            "      deadline: 1.5s\n");
+  EXPECT_EQ(
+      TextOf(
+          "faults { name: 'slow' for { seconds: 10 } latency { edge: 'recommend' direction: DIRECTION_BOTH "
+          "delay { nanos: 250000000 } } } "
+          "assertions { timeout { deadline { seconds: 1 nanos: 500000000 } } }"),
+      "faults:\n"
+      "  - name: slow\n"
+      "    latency:\n"
+      "      edge: recommend\n"
+      "      delay: 250ms\n"
+      "      direction: both\n"
+      "    for: 10s\n"
+      "assert:\n"
+      "  - timeout:\n"
+      "      deadline: 1.5s\n");
 }
 
 TEST(ScenarioText, WritesRatesAndPercentWithTheirUnits) {

@@ -158,7 +158,7 @@ class TextPage {
       Paragraph(absl::StrCat("  ", Pad(TerminalText(fault.name()), width), "  "), fault.what());
       const std::string indent(width + 4, ' ');
       if (fault.injected_ns() <= 0) {
-        Paragraph(indent, "never injected", kYellow);
+        Paragraph(indent, fault.seen().empty() ? "never injected" : fault.seen(), kYellow);
         continue;
       }
       std::string when = absl::StrCat("injected at ", RunTime(fault.injected_ns()));
@@ -169,7 +169,8 @@ class TextPage {
         absl::StrAppend(&when, ", healing: ", HealedWords(fault));
       }
       Paragraph(indent, when, kDim);
-      if (!fault.seen().empty()) Paragraph(indent, absl::StrCat("seen: ", fault.seen()), kDim);
+      const std::string seen = SeenWords(fault);
+      if (!seen.empty()) Paragraph(indent, absl::StrCat("seen: ", seen), kDim);
     }
   }
 

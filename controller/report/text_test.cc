@@ -87,10 +87,18 @@ TEST(TextReport, SaysWhyForWhatDidNotPassAndOnlyForThat) {
   EXPECT_THAT(text, Not(HasSubstr("the slowest took 331 ms")));
 }
 
-TEST(TextReport, ShowsAskedAndAchievedForEveryFault) {
+TEST(TextReport, ShowsWhatWasSeenOfEveryFault) {
   const std::string text = OneLine(TextReport(MakeSampleRun().result, 120, false));
-  EXPECT_THAT(text, HasSubstr("asked for 500 ms; measured 501 ms at p50, 550 ms at p99"));
-  EXPECT_THAT(text, HasSubstr("2 of 2 processes gone, started again once"));
+  EXPECT_THAT(text, HasSubstr("achieved p50 501.3 ms, p99 549.8 ms of 500 ms asked"));
+  EXPECT_THAT(text, HasSubstr("seen: 2 of 2 processes gone, started again once"));
+}
+
+TEST(TextReport, SaysWhyAFaultWasNeverInjected) {
+  RunResult result;
+  result.add_faults()->set_name("slow");
+  EXPECT_THAT(TextReport(result, 80, false), HasSubstr("never injected"));
+  result.mutable_faults(0)->set_seen("could not be injected: no cgroup");
+  EXPECT_THAT(TextReport(result, 80, false), HasSubstr("could not be injected: no cgroup"));
 }
 
 TEST(TextReport, ColoursOnlyWhenAsked) {

@@ -50,7 +50,7 @@ std::string InjectedWords(const RunResult& result) {
       injected.empty() ? "Nothing was injected." : absl::StrCat("squall injected ", List(injected), ".");
   if (!injected.empty() && !skipped.empty()) absl::StrAppend(&text, " Not injected: ", List(skipped), ".");
   if (!injected.empty()) {
-    absl::StrAppend(&text, result.not_healed().empty() ? " Everything was undone and checked."
+    absl::StrAppend(&text, result.not_healed().empty() ? " No fault was left in place."
                                                        : " Not everything could be confirmed as undone.");
   }
   return text;
@@ -199,6 +199,10 @@ std::string AchievedWords(const Evidence& evidence) {
     return text;
   }
   return "";
+}
+
+std::string SeenWords(const FaultResult& fault) {
+  return fault.seen().empty() ? AchievedWords(fault.evidence()) : fault.seen();
 }
 
 std::string Thousands(int64_t count) {

@@ -47,6 +47,9 @@ std::string HealedWords(const FaultResult& fault);
 // empty where the evidence compares nothing.
 std::string AchievedWords(const Evidence& evidence);
 
+// What was seen of a fault: in the words of the result or, without them, what the evidence compares.
+std::string SeenWords(const FaultResult& fault);
+
 // "12,034": a count for people.
 std::string Thousands(int64_t count);
 

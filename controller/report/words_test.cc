@@ -50,9 +50,8 @@ TEST(Story, TellsWhatWasInjectedAndWhatWasNot) {
   slow.set_what("500 ms over recommend");
   slow.set_injected_ns(1);
   result.add_faults()->set_name("gone");
-  EXPECT_EQ(
-      Story(result),
-      "squall injected slow (500 ms over recommend). Not injected: gone. Everything was undone and checked.");
+  EXPECT_EQ(Story(result),
+            "squall injected slow (500 ms over recommend). Not injected: gone. No fault was left in place.");
   result.add_not_healed("ip rule del");
   result.set_ending_reason("the agent was lost");
   EXPECT_EQ(Story(result),
@@ -106,6 +105,15 @@ TEST(AchievedWords, ComparesWhatWasAskedWithWhatWasSeen) {
   kill.set_restarts(2);
   EXPECT_EQ(AchievedWords(kill), "2 of 3 processes gone, started again 2 times");
   EXPECT_EQ(AchievedWords(Evidence()), "");
+}
+
+TEST(SeenWords, FallsBackOnTheEvidence) {
+  FaultResult fault;
+  fault.mutable_evidence()->set_signalled(1);
+  fault.mutable_evidence()->set_gone(1);
+  EXPECT_EQ(SeenWords(fault), "1 of 1 process gone");
+  fault.set_seen("touched no traffic");
+  EXPECT_EQ(SeenWords(fault), "touched no traffic");
 }
 
 TEST(Thousands, GroupsDigits) {
