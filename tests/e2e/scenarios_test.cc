@@ -82,7 +82,8 @@ TEST(Endings, GuardrailEndsTheRunAtOnceWithExitCode4) {
 
 TEST(Endings, SickServiceIsNotBrokenFurtherAndTheRunIsInconclusive) {
   Checkout checkout;
-  Process run(checkout.Run({checkout.Write("sick.yaml", Fill("no-such-path"))}));
+  Process run(checkout.Run({checkout.Write("sick.yaml", absl::StrReplaceAll(Fill("no-such-path"),
+                                                                           {{"guardrails:\n  - error_rate: {above: 50%, for: 2s}\n", ""}}))}));
   EXPECT_EQ(run.Wait(absl::Seconds(50)), 2) << run.Output();
   EXPECT_FALSE(absl::StrContains(run.Output(), "injected kill")) << run.Output();
   EXPECT_TRUE(absl::StrContains(ReadFile(checkout.OnlyRun() + "/verdicts.json"), "NOT_STEADY"));
