@@ -7,6 +7,7 @@
 #include "absl/time/clock.h"
 #include "agent/process/spawn.h"
 #include "base/clock.h"
+#include "base/durations.h"
 
 namespace squall {
 namespace {
@@ -214,7 +215,7 @@ void Session::StopLoad() {
   for (size_t i = 0; i < loads_.size(); ++i) {
     const auto& patience = request_.scenario().load(static_cast<int>(i)).give_up_after();
     stopping.emplace_back([this, i, &patience] {
-      loads_[i]->Stop(std::min(kLongestWait, absl::Seconds(patience.seconds()) + absl::Nanoseconds(patience.nanos())));
+      loads_[i]->Stop(std::min(kLongestWait, ToDuration(patience)));
     });
   }
   for (std::thread& thread : stopping) thread.join();

@@ -88,8 +88,7 @@ class Run {
   // Waits for `until` (run's time), or until `done` says so. Set when the run has to end before.
   std::optional<Ending> WaitUntil(int64_t until_ns, const std::function<bool()>& done = nullptr);
   std::optional<Ending> Step(const Action& action);
-  template <typename Reply>
-  std::optional<Ending> Await(std::future<absl::Status> call, const Reply& reply, const std::string& what);
+  std::optional<Ending> Await(std::future<absl::Status> call, const std::string& what);
   bool AllFinal();
   void TearDown(const Ending& ending);
 
@@ -242,8 +241,7 @@ std::optional<Run::Ending> Run::WaitUntil(int64_t until_ns, const std::function<
 }
 
 // Waits for a call that may take long, and goes on watching meanwhile.
-template <typename Reply>
-std::optional<Run::Ending> Run::Await(std::future<absl::Status> call, const Reply&, const std::string& what) {
+std::optional<Run::Ending> Run::Await(std::future<absl::Status> call, const std::string& what) {
   while (call.wait_for(std::chrono::milliseconds(5)) != std::future_status::ready) {
     ShowProgress();
     if (!Interrupted()) continue;
@@ -310,7 +308,7 @@ Run::Ending Run::SetUp() {
                                                     return agent_->Call(&Agent::Stub::StartServices,
                                                                         Named<StartServicesRequest>(), started);
                                                   }),
-                                       started, "services");
+                                       "services");
   if (ending) return *ending;
   for (const std::string& note : started.notes()) Say(note);
   StartLoadReply load;
@@ -329,14 +327,14 @@ std::optional<Run::Ending> Run::Step(const Action& action) {
     *request.mutable_fault() = *action.fault;
     injected_.insert(name);
     auto ending = Await(std::async(std::launch::async, [&] { return agent_->Call(&Agent::Stub::Inject, request, reply); }),
-                        reply, absl::StrCat("injection of ", name));
+                        absl::StrCat("injection of ", name));
     if (!ending) Say(absl::StrCat("injected ", name, ": ", DescribeFault(*action.fault)));
     return ending;
   }
   HealRequest request = Named<HealRequest>();
   request.set_fault(name);
   auto ending = Await(std::async(std::launch::async, [&] { return agent_->Call(&Agent::Stub::Heal, request, reply); }),
-                      reply, absl::StrCat("healing of ", name));
+                        absl::StrCat("healing of ", name));
   if (ending) return ending;
   injected_.erase(name);
   if (reply.event().state() != FaultEvent::HEALED) {

@@ -14,6 +14,7 @@
 #include "agent/process/ready.h"
 #include "agent/process/spawn.h"
 #include "base/clock.h"
+#include "base/durations.h"
 
 namespace squall {
 namespace {
@@ -22,10 +23,6 @@ constexpr absl::Duration kGrace = absl::Seconds(2);
 
 std::string Join(const std::string& folder, const std::string& path) {
   return path.empty() || path[0] != '/' ? absl::StrCat(folder, "/", path) : path;
-}
-
-absl::Duration ToDuration(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
 }
 
 }  // namespace
