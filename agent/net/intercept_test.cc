@@ -171,6 +171,7 @@ class InterceptTest : public ::testing::Test {
     cgroup_.emplace(Cgroup::Make("intercept-test").value());
   }
   void TearDown() override {
+    relay_.reset();  // it speaks to the interception as long as it lives
     intercept_.reset();
     if (cgroup_) {
       EXPECT_TRUE(cgroup_->Remove().ok());
