@@ -91,8 +91,8 @@ class RelayTest : public ::testing::Test {
   }
   static Latency Delay(int ms, Latency::Direction direction = Latency::DIRECTION_RESPONSE) {
     Latency latency;
-    latency.set_edge("edge");
-    latency.mutable_delay()->set_nanos(ms * 1'000'000);
+    latency.mutable_delay()->set_seconds(ms / 1000);
+    latency.mutable_delay()->set_nanos(ms % 1000 * 1'000'000);
     latency.set_direction(direction);
     return latency;
   }
