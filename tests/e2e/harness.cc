@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -179,6 +180,14 @@ std::vector<std::string> Residue() {
     }
   }
   std::sort(found.begin(), found.end());
+  return found;
+}
+
+std::vector<std::string> ResidueSince(const std::vector<std::string>& before) {
+  std::vector<std::string> found = Residue();
+  found.erase(std::remove_if(found.begin(), found.end(),
+                             [&](const std::string& name) { return std::count(before.begin(), before.end(), name) > 0; }),
+              found.end());
   return found;
 }
 

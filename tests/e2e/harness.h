@@ -60,8 +60,10 @@ class Checkout {
   std::string path_;
 };
 
-// Names of processes, cgroups and lock files of squall on this machine: equal before and after means that nothing is left.
+// Names of processes, cgroups and lock files of squall on this machine.
 std::vector<std::string> Residue();
+// What is there now and was not before. An agent also clears away what was left before it: less is no residue.
+std::vector<std::string> ResidueSince(const std::vector<std::string>& before);
 
 bool IsRoot();
 // A port that nothing listens on now.

@@ -73,7 +73,7 @@ assert:
   const JudgedRun run = RunToVerdict(checkout_, {path}, 0);
   EXPECT_EQ(run.exit_code, 0) << run.output;
   EXPECT_EQ(VerdictOf(run.folder, "timeout"), "PASS") << "the fault reached the edge inside the namespace";
-  EXPECT_EQ(Residue(), before_);
+  EXPECT_EQ(ResidueSince(before_), std::vector<std::string>());
 }
 
 TEST_F(PlacesTest, OrdinaryUserWithRelayAt) {
@@ -83,7 +83,7 @@ TEST_F(PlacesTest, OrdinaryUserWithRelayAt) {
                                       absl::StrCat("--var=relay_port=", FreePort())},
                                      0, /*as_ordinary_user=*/true);
   EXPECT_EQ(run.exit_code, 0) << run.output;
-  EXPECT_EQ(Residue(), before_);
+  EXPECT_EQ(ResidueSince(before_), std::vector<std::string>());
 }
 
 TEST_F(PlacesTest, WithoutRootRedirectionIsRefusedBeforeAnythingIsTouchedAndTheWayOutIsNamed) {
@@ -95,7 +95,7 @@ TEST_F(PlacesTest, WithoutRootRedirectionIsRefusedBeforeAnythingIsTouchedAndTheW
   EXPECT_TRUE(absl::StrContains(ReadFile(run.folder + "/verdicts.json"),
                                 "redirecting connects needs root; without, write relay_at"))
       << run.output;
-  EXPECT_EQ(Residue(), before_);
+  EXPECT_EQ(ResidueSince(before_), std::vector<std::string>());
 }
 
 // A second orders beside the target, of the same program and on the same peer, must feel neither fault.
@@ -158,7 +158,7 @@ assert:
     process->Signal(SIGTERM);
     EXPECT_EQ(process->Wait(absl::Seconds(10)), 0);
   }
-  EXPECT_EQ(Residue(), before_);
+  EXPECT_EQ(ResidueSince(before_), std::vector<std::string>());
 }
 
 }  // namespace
