@@ -244,6 +244,8 @@ void AddFault(const Scenario& scenario, const PlannedFault& planned, absl::Durat
                            ? absl::StrCat("started again after ", Human(fault.kill().restart_after()))
                            : "nothing to undo: squall leaves it dead");
       return;
+    case Fault::kDns:
+    case Fault::kCpu:
     case Fault::KIND_NOT_SET:
       return;
   }
@@ -320,6 +322,7 @@ void AddAssertions(const Scenario& scenario, Page& page) {
         page.Entry(assertion.name(), kind + DescribeBreaker(assertion.circuit_breaker()));
         page.More(AboutFault(assertion.circuit_breaker().fault()));
         break;
+      case Assertion::kRateLimiter:
       case Assertion::KIND_NOT_SET:
         break;
     }
@@ -369,6 +372,8 @@ std::string DescribeFault(const Fault& fault) {
                           fault.kill().has_restart_after()
                               ? absl::StrCat(", started again after ", Human(fault.kill().restart_after()))
                               : "");
+    case Fault::kDns:
+    case Fault::kCpu:
     case Fault::KIND_NOT_SET:
       return "nothing";
   }

@@ -62,6 +62,7 @@ absl::Duration RecoveryFor(const Assertion& assertion, absl::Duration window) {
     case Assertion::kCircuitBreaker:
       return Length(assertion.circuit_breaker().closes_within()) + kClosingWindows * window;
     case Assertion::kTimeout:
+    case Assertion::kRateLimiter:
     case Assertion::KIND_NOT_SET:
       return absl::ZeroDuration();
   }

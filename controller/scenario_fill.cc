@@ -81,6 +81,7 @@ Named NamesOf(const List& list, const std::string& where, const std::string& exa
 class Resolver {
  public:
   Resolver(const Scenario& scenario, Reading& reading) : reading_(reading) {
+    named_["agent"] = NamesOf(scenario.agents(), "agents", R"(agents: {shop-1: {address: "shop-1:7447"}})", reading);
     named_["service"] =
         NamesOf(scenario.services(), "services", "services: {orders: {attach: {listen: 8080}}}", reading);
     named_["edge"] =
@@ -99,7 +100,11 @@ class Resolver {
     for (int i = 0; i < type.field_count(); ++i) {
       const FieldDescriptor& field = *type.field(i);
       const std::string child = ChildPath(path, field);
-      if (!RulesOf(field).refers_to().empty()) {
+      if (!RulesOf(field).refers_to().empty() && field.is_repeated()) {
+        for (int k = 0; k < reflection.FieldSize(message, &field); ++k) {
+          CheckName(RulesOf(field).refers_to(), reflection.GetRepeatedString(message, &field, k), ItemPath(child, k));
+        }
+      } else if (!RulesOf(field).refers_to().empty()) {
         ResolveField(field, child, path, message);
       } else if (IsNested(field) && field.is_repeated()) {
         for (int k = 0; k < reflection.FieldSize(message, &field); ++k) {
@@ -118,16 +123,9 @@ class Resolver {
     const std::string& noun = RulesOf(field).refers_to();
     Named& named = named_[noun];
     const std::string name = reflection.GetString(message, &field);
-    if (!name.empty()) {
-      if (!named.sound || Contains(named, name)) return;
-      reading_.Report(
-          path, named.names.empty()
-                    ? absl::StrCat("unknown ", noun, " ", Quoted(name), "; there is none under ", named.where,
-                                   ", so add it there")
-                    : absl::StrCat("unknown ", noun, " ", Quoted(name), "; ", Suggestion(name, named.names)));
-      return;
-    }
+    if (!name.empty()) return CheckName(noun, name, path);
     if (RulesOf(field).optional_reference() || !reading_.Sound(path)) return;
+    if (noun == "agent" && named.names.empty()) return;  // this machine
     if (named.names.size() == 1 && named.sound) {
       reflection.SetString(&message, &field, named.names[0]);
     } else if (named.names.empty()) {
@@ -138,6 +136,16 @@ class Resolver {
           absl::StrCat(YamlName(field), " is missing, and there are ", named.names.size(), " ", named.where,
                        "; write ", YamlName(field), ": ", Alternatives(named.names)));
     }
+  }
+
+  void CheckName(const std::string& noun, const std::string& name, const std::string& path) {
+    const Named& named = named_[noun];
+    if (!named.sound || Contains(named, name)) return;
+    reading_.Report(
+        path, named.names.empty()
+                  ? absl::StrCat("unknown ", noun, " ", Quoted(name), "; there is none under ", named.where,
+                                 ", so add it there")
+                  : absl::StrCat("unknown ", noun, " ", Quoted(name), "; ", Suggestion(name, named.names)));
   }
 
   // Once for all references of a kind: the same thing mends them.
@@ -178,8 +186,11 @@ void SetComputedDefaults(Scenario& scenario) {
       recovery.set_since(OnlyKills(scenario, recovery.fault()) ? Recovery::SINCE_INJECT
                                                                : Recovery::SINCE_HEAL);
     }
-    if (assertion.has_circuit_breaker() && !assertion.circuit_breaker().has_closes_within()) {
-      CircuitBreaker& breaker = *assertion.mutable_circuit_breaker();
+    if (!assertion.has_circuit_breaker()) continue;
+    CircuitBreaker& breaker = *assertion.mutable_circuit_breaker();
+    if (!breaker.has_opens_within()) *breaker.mutable_opens_within() = ToProto(absl::Seconds(5));
+    if (breaker.probes() == 0) breaker.set_probes(1);
+    if (!breaker.has_closes_within()) {
       *breaker.mutable_closes_within() = ToProto(1.5 * FromProto(breaker.open_time()) + absl::Seconds(5));
     }
   }

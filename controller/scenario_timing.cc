@@ -95,7 +95,9 @@ class TimingChecker {
         }
         CheckKill(fault.kill(), absl::StrCat(path, ".kill"));
         return;
-      case Fault::KIND_NOT_SET:
+      case Fault::kDns:
+    case Fault::kCpu:
+    case Fault::KIND_NOT_SET:
         return;
     }
   }

@@ -183,6 +183,8 @@ int64_t InstantOf(const Record& record) {
       return record.footer().at_ns();
     case Record::kEdgeStats:
       return record.edge_stats().at_ns();
+    case Record::kMetric:
+      return record.metric().at_ns();
     case Record::kHeader:
     case Record::kRequests:
     case Record::kArrivals:
@@ -232,6 +234,13 @@ absl::Status AddKind(const Record& record, Timeline& timeline) {
             absl::StrCat("a sample of an unknown service '", record.sample().service(), "'"));
       }
       timeline.samples[record.sample().service()].push_back(record.sample());
+      return absl::OkStatus();
+    case Record::kMetric:
+      if (!Names(scenario.services(), record.metric().service())) {
+        return Contradiction(
+            absl::StrCat("a metric of an unknown service '", record.metric().service(), "'"));
+      }
+      timeline.metrics[record.metric().service()].push_back(record.metric());
       return absl::OkStatus();
     case Record::kLoadStats:
       return AddLoadStats(record.load_stats(), timeline);

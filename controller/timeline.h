@@ -74,6 +74,7 @@ struct Timeline {
   std::vector<Stall> stalls;
   std::vector<HostSample> host;
   std::map<std::string, std::vector<ServiceSample>> samples;
+  std::map<std::string, std::vector<MetricSample>> metrics;  // by service
   int64_t last_ns = 0;  // the latest time in any record
 
   // Adds one record. Unsorted until Sort(). INVALID_ARGUMENT when the record contradicts itself or the

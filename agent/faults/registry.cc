@@ -18,6 +18,8 @@ std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& c
       return MakeLatency(fault.latency(), context);
     case Fault::kKill:
       return MakeKill(fault.kill(), context);
+    case Fault::kDns:
+    case Fault::kCpu:
     case Fault::KIND_NOT_SET:
       break;
   }

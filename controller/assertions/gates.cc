@@ -50,6 +50,8 @@ std::optional<Obstacle> EvidenceGate(const Fault& fault, const Evidence& evidenc
       return Obstacle{absl::StrCat("fault ", fault.name(), ": only ", evidence.gone(), " of ",
                                    evidence.signalled(), " signalled processes went away"),
                       "use `signal: SIGKILL`, or let the service end on this signal"};
+    case Fault::kDns:
+    case Fault::kCpu:
     case Fault::KIND_NOT_SET:
       break;
   }

@@ -23,6 +23,7 @@ Judgement JudgeKind(const Assertion& assertion, const Timeline& timeline) {
       return JudgeRecovery(assertion.recovery(), timeline);
     case Assertion::kCircuitBreaker:
       return JudgeCircuitBreaker(assertion.circuit_breaker(), timeline);
+    case Assertion::kRateLimiter:
     case Assertion::KIND_NOT_SET:
       break;
   }

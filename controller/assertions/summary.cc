@@ -104,6 +104,8 @@ std::string Seen(const Fault& fault, const FaultSpan& span) {
     case Fault::kKill:
       seen = KillSeen(span.evidence);
       break;
+    case Fault::kDns:
+    case Fault::kCpu:
     case Fault::KIND_NOT_SET:
       break;
   }
