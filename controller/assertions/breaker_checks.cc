@@ -83,6 +83,15 @@ Finding Unexercised(const BreakerScene& scene) {
   return finding;
 }
 
+// When a killed peer was seen to answer again. It may do so well before the agent has confirmed that it is ready: what is
+// called then is called rightly.
+int64_t AliveFrom(const BreakerScene& scene, int64_t opened_ns) {
+  for (const Call& call : scene.calls) {
+    if (call.start_ns > opened_ns && call.result == ANSWERED) return std::min(call.start_ns, scene.over_ns);
+  }
+  return scene.over_ns;
+}
+
 // Requests that were sent while nothing was called: after the call at `from_ns`, before the one at `to_ns`.
 void CollectAnswers(const BreakerScene& scene, int64_t from_ns, int64_t to_ns, bool probed,
                     std::vector<const Request*>& answers) {
@@ -100,7 +109,7 @@ std::vector<const Request*> AnswersWhileOpen(const BreakerScene& scene, int64_t 
   std::vector<const Request*> answers;
   if (scene.peer_dead) {
     // A probe is refused at once: no need to tell it apart.
-    CollectAnswers(scene, opened_ns, scene.over_ns, /*probed=*/false, answers);
+    CollectAnswers(scene, opened_ns, AliveFrom(scene, opened_ns), /*probed=*/false, answers);
     return answers;
   }
   const int64_t quiet_ns = Nanos(scene.spec->open_time()) / 2;
@@ -302,16 +311,17 @@ Finding CheckAttemptsWhileDead(const BreakerScene& scene, int64_t opened_ns) {
   const std::string& edge = scene.spec->edge();
   // What the relay counts between two looks may belong to the time before the opening.
   const int64_t from_ns = FirstCountFrom(*scene.timeline, edge, opened_ns);
-  const Attempts attempts(*scene.timeline, edge, scene.load->name(), from_ns, scene.over_ns);
+  const int64_t until_ns = AliveFrom(scene, opened_ns);
+  const Attempts attempts(*scene.timeline, edge, scene.load->name(), from_ns, until_ns);
   const int64_t tried = std::llround(attempts.Calls(0, attempts.bins()));
-  const int64_t turns = (scene.over_ns - opened_ns) / scene.open_at_least_ns + 1;
+  const int64_t turns = (until_ns - opened_ns) / scene.open_at_least_ns + 1;
   const int64_t allowed = scene.spec->probes() * turns;
   const std::string text =
       absl::StrCat("tried to call the dead peer ", Counted(tried, "time"), " while open");
   if (tried <= allowed) return {"probes", Verdict::PASS, text};
   Finding finding = Broken("probes",
                            absl::StrCat(text, "; its open time allows ", Grouped(allowed), " in ",
-                                        Tenths(scene.over_ns - opened_ns)),
+                                        Tenths(until_ns - opened_ns)),
                            opened_ns);
   finding.measured = Counted(tried, "attempt");
   finding.limit = absl::StrCat("at most ", Grouped(allowed));

@@ -29,6 +29,7 @@ struct Breaker {
   double open_ms = 2;     // how long an answer takes while it is open
   bool dead = false;      // the peer is dead while the fault acts: calls are refused at once
   double opens_late = 0;  // ignores that many seconds of failures
+  double confirmed_late = 0;  // the dead peer answers that many seconds before its healing is confirmed
 };
 
 // Sends requests from 0 to kEnd through it, as a service would behave.
@@ -36,7 +37,7 @@ class Simulation {
  public:
   explicit Simulation(const Breaker& breaker) : breaker_(breaker) {
     if (breaker.dead) {
-      builder_.Kill("gone", kInjected, kHealed);
+      builder_.Kill("gone", kInjected, kHealed + breaker.confirmed_late);
     } else {
       builder_.Latency("slow", kInjected, kHealed);
     }
@@ -301,6 +302,14 @@ TEST(CircuitBreakerOfADeadPeer, PassesWhenAttemptsStop) {
   const Verdict verdict = Judged(breaker);
   EXPECT_EQ(verdict.result(), Verdict::PASS) << verdict.DebugString();
   EXPECT_THAT(verdict.reason(), HasSubstr("tried to call the dead peer"));
+}
+
+TEST(CircuitBreakerOfADeadPeer, PassesWhenItCallsThePeerThatAnswersBeforeItsHealingIsConfirmed) {
+  Breaker breaker;
+  breaker.dead = true;
+  breaker.confirmed_late = 1;
+  const Verdict verdict = Judged(breaker);
+  EXPECT_EQ(verdict.result(), Verdict::PASS) << verdict.DebugString();
 }
 
 TEST(CircuitBreakerOfADeadPeer, FailsWhenAttemptsGoOnAlthoughNoneArrives) {
