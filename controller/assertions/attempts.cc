@@ -95,11 +95,16 @@ Refusals RefusalsWithin(const Timeline& timeline, absl::string_view edge, int64_
   return counted;
 }
 
-int64_t FirstCountFrom(const Timeline& timeline, absl::string_view edge, int64_t at_ns) {
+int64_t CountedBy(const Timeline& timeline, absl::string_view edge, int64_t begin_ns, int64_t at_ns) {
+  int64_t refused_before = 0;
+  std::optional<int64_t> told_ns;
   for (const EdgeStats& stats : ListOf(timeline.edge_stats, edge)) {
-    if (stats.at_ns() >= at_ns) return stats.at_ns();
+    if (stats.at_ns() < begin_ns) refused_before = stats.refused();
+    if (stats.at_ns() < at_ns) continue;
+    if (told_ns) return stats.at_ns();
+    if (stats.refused() > refused_before) told_ns = stats.at_ns();
   }
-  return at_ns;
+  return told_ns.value_or(at_ns);
 }
 
 }  // namespace squall

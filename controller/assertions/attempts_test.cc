@@ -57,11 +57,12 @@ TEST(Refusals, AreThoseOfTheSpan) {
   EXPECT_EQ(RefusalsWithin(timeline, "recommend", Ns(5), Ns(6)).first_ns, std::nullopt);
 }
 
-TEST(FirstCountFrom, IsTheNextLookAtTheEdge) {
-  const Timeline timeline = TimelineBuilder().Refused(1, 5).Refused(2, 7).Build();
-  EXPECT_EQ(FirstCountFrom(timeline, "recommend", Ns(1.5)), Ns(2));
-  EXPECT_EQ(FirstCountFrom(timeline, "recommend", Ns(2)), Ns(2));
-  EXPECT_EQ(FirstCountFrom(timeline, "recommend", Ns(2.5)), Ns(2.5));
+TEST(CountedBy, IsTheLookAfterTheFirstThatTellsOfARefusal) {
+  const Timeline timeline = TimelineBuilder().Refused(1, 5).Refused(2, 5).Refused(3, 7).Refused(4, 9).Build();
+  EXPECT_EQ(CountedBy(timeline, "recommend", Ns(1.2), Ns(1.5)), Ns(4));
+  EXPECT_EQ(CountedBy(timeline, "recommend", Ns(0.5), Ns(1)), Ns(2));
+  EXPECT_EQ(CountedBy(timeline, "recommend", Ns(1.2), Ns(4)), Ns(4));
+  EXPECT_EQ(CountedBy(timeline, "recommend", Ns(1.2), Ns(4.5)), Ns(4.5));
 }
 
 }  // namespace

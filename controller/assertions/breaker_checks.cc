@@ -309,8 +309,7 @@ Finding CheckProbes(const BreakerScene& scene, int64_t opened_ns) {
 
 Finding CheckAttemptsWhileDead(const BreakerScene& scene, int64_t opened_ns) {
   const std::string& edge = scene.spec->edge();
-  // What the relay counts between two looks may belong to the time before the opening.
-  const int64_t from_ns = FirstCountFrom(*scene.timeline, edge, opened_ns);
+  const int64_t from_ns = CountedBy(*scene.timeline, edge, scene.begin_ns, opened_ns);
   const int64_t until_ns = AliveFrom(scene, opened_ns);
   const Attempts attempts(*scene.timeline, edge, scene.load->name(), from_ns, until_ns);
   const int64_t tried = std::llround(attempts.Calls(0, attempts.bins()));

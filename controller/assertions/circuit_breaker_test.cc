@@ -30,6 +30,9 @@ struct Breaker {
   bool dead = false;      // the peer is dead while the fault acts: calls are refused at once
   double opens_late = 0;  // ignores that many seconds of failures
   double confirmed_late = 0;  // the dead peer answers that many seconds before its healing is confirmed
+  bool cut = false;           // the last call before its death is cut
+  double looks_every = 0.25;  // the relay's counter is looked at
+  double first_look = 0;
 };
 
 // Sends requests from 0 to kEnd through it, as a service would behave.
@@ -92,7 +95,9 @@ class Simulation {
         in_a_row_ = 0;
       }
     }
-    if (!failing) {
+    if (breaker_.cut && at < kInjected && at + 1.5 * TimelineBuilder::kEverySeconds > kInjected) {
+      builder_.Add(at, Reply{7, DEGRADED}).AddCall(at + 0.001, 6, PEER_LEFT);
+    } else if (!failing) {
       builder_.Add(at, Reply{10, OK}).AddCall(at + 0.001, 8, ANSWERED);
     } else if (breaker_.dead) {
       builder_.Add(at, Reply{1, DEGRADED});
@@ -104,10 +109,10 @@ class Simulation {
     }
   }
 
-  // The relay only counts what is refused, and says so four times a second.
+  // The relay only counts what is refused.
   void CountRefused() {
-    for (int64_t quarter = 0; quarter < static_cast<int64_t>(4 * kEnd); ++quarter) {
-      const double at = static_cast<double>(quarter) / 4;
+    for (int64_t look = 0; look < static_cast<int64_t>(kEnd / breaker_.looks_every); ++look) {
+      const double at = breaker_.first_look + static_cast<double>(look) * breaker_.looks_every;
       builder_.Refused(
           at, std::count_if(refused_.begin(), refused_.end(), [at](double each) { return each < at; }));
     }
@@ -310,6 +315,20 @@ TEST(CircuitBreakerOfADeadPeer, PassesWhenItCallsThePeerThatAnswersBeforeItsHeal
   breaker.confirmed_late = 1;
   const Verdict verdict = Judged(breaker);
   EXPECT_EQ(verdict.result(), Verdict::PASS) << verdict.DebugString();
+}
+
+TEST(CircuitBreakerOfADeadPeer, DoesNotTakeTheFailuresThatOpenItForAttemptsWhileOpen) {
+  // A look a second, from before, among and after the failures that open it: spread over a second they are few.
+  for (const double first_look : {0.002, 0.012, 0.022, 0.102, 0.502, 0.902}) {
+    Breaker breaker;
+    breaker.dead = true;
+    breaker.cut = true;
+    breaker.opens_late = -0.3;
+    breaker.looks_every = 1;
+    breaker.first_look = first_look;
+    const Verdict verdict = Judged(breaker);
+    EXPECT_EQ(verdict.result(), Verdict::PASS) << first_look << verdict.DebugString();
+  }
 }
 
 TEST(CircuitBreakerOfADeadPeer, FailsWhenAttemptsGoOnAlthoughNoneArrives) {
