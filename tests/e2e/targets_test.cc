@@ -152,6 +152,14 @@ std::vector<Case> NginxCases() {
   };
 }
 
+std::vector<Case> CpuCases() {
+  const std::string scenario = "/scenarios/targets/go-cpu";
+  return {
+      {"Starved", scenario, {}, "", "", 0, {{"recovery", "PASS"}}},
+      {"StarvedAndOpenForAMinute", scenario, {"open_time=60s", "port=23360", "peer_port=23361"}, "", "", 1, {{"recovery", "FAIL"}}},
+  };
+}
+
 TEST(Targets, AreJudgedByWhatTheirSettingsPromise) {
   if (!CanRedirect()) GTEST_SKIP();
   std::vector<Case> cases = GoCases();
@@ -159,6 +167,11 @@ TEST(Targets, AreJudgedByWhatTheirSettingsPromise) {
     for (const Case& test : NginxCases()) cases.push_back(test);
   }
   RunAll(cases);
+}
+
+TEST(Targets, AreJudgedUnderTheOtherFaultsToo) {
+  if (!CanRedirect()) GTEST_SKIP();
+  RunAll(CpuCases());
 }
 
 // The Go service with what it calls, on ports of its own.
