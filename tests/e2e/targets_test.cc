@@ -160,6 +160,14 @@ std::vector<Case> CpuCases() {
   };
 }
 
+std::vector<Case> RateLimitCases() {
+  const std::string scenario = "/scenarios/targets/go-rate-limit";
+  return {
+      {"Limited", scenario, {}, "", "", 0, {{"rate_limiter", "PASS"}}},
+      {"LimitDoubled", scenario, {"limit=200", "port=23370"}, "", "", 1, {{"rate_limiter", "FAIL"}}},
+  };
+}
+
 TEST(Targets, AreJudgedByWhatTheirSettingsPromise) {
   if (!CanRedirect()) GTEST_SKIP();
   std::vector<Case> cases = GoCases();
@@ -171,7 +179,9 @@ TEST(Targets, AreJudgedByWhatTheirSettingsPromise) {
 
 TEST(Targets, AreJudgedUnderTheOtherFaultsToo) {
   if (!CanRedirect()) GTEST_SKIP();
-  RunAll(CpuCases());
+  std::vector<Case> cases = CpuCases();
+  for (const Case& test : RateLimitCases()) cases.push_back(test);
+  RunAll(cases);
 }
 
 // The Go service with what it calls, on ports of its own.
