@@ -9,8 +9,8 @@ def go_binary(name, srcs, visibility = None):
         name = name + "_build",
         srcs = srcs,
         outs = [name],
-        cmd = "export GO111MODULE=off GOPATH=/usr/share/gocode GOFLAGS= GOENV=off CGO_ENABLED=0 GOCACHE=$$(mktemp -d) && " +
-              "trap 'rm -rf $$GOCACHE' EXIT && " +
+        cmd = "export GO111MODULE=off GOPATH=/usr/share/gocode GOFLAGS= GOENV=off CGO_ENABLED=0 && " +
+              "export GOCACHE=$$(mktemp -d) && trap 'rm -rf $$GOCACHE' EXIT && " +
               "go vet $(SRCS) && go build -trimpath -ldflags=-buildid= -o $@ $(SRCS)",
         executable = True,
         message = "Compiling Go",

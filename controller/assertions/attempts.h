@@ -50,9 +50,9 @@ struct Refusals {
 };
 Refusals RefusalsWithin(const Timeline& timeline, absl::string_view edge, int64_t begin_ns, int64_t end_ns);
 
-// By when the edge's counter is sure to hold what was refused before the calls stopped, which seems to have been at `at_ns`.
-// The counter is looked at about once a second: the first look that tells of a connect refused since `begin_ns` may have
-// fallen among those, so it is the look after that. `at_ns` where none tells.
+// By when the edge's counter is sure to hold what was refused before the calls stopped, which seems to have been
+// at `at_ns`. The counter is looked at about once a second: the first look that tells of a connect refused since
+// `begin_ns` may have fallen among those, so it is the look after that. `at_ns` where none tells.
 int64_t CountedBy(const Timeline& timeline, absl::string_view edge, int64_t begin_ns, int64_t at_ns);
 
 }  // namespace squall

@@ -83,8 +83,8 @@ Finding Unexercised(const BreakerScene& scene) {
   return finding;
 }
 
-// When a killed peer was seen to answer again. It may do so well before the agent has confirmed that it is ready: what is
-// called then is called rightly.
+// When a killed peer was seen to answer again. It may do so well before the agent has confirmed that it is
+// ready: what is called then is called rightly.
 int64_t AliveFrom(const BreakerScene& scene, int64_t opened_ns) {
   for (const Call& call : scene.calls) {
     if (call.start_ns > opened_ns && call.result == ANSWERED) return std::min(call.start_ns, scene.over_ns);

@@ -1,5 +1,5 @@
-// Targets on what nobody here wrote: a Go service on golang.org/x/time/rate and eapache/go-resiliency, and nginx's max_fails.
-// Sound, and with one setting weakened: then only the assertion about that setting fails.
+// Targets on what nobody here wrote: a Go service on golang.org/x/time/rate and eapache/go-resiliency, and nginx's
+// max_fails. Sound, and with one setting weakened: then only the assertion about that setting fails.
 #include <gtest/gtest.h>
 #include <httplib.h>
 #include <netinet/in.h>
@@ -132,9 +132,11 @@ std::vector<Case> GoCases() {
   };
   return {
       {"Sound", scenario, {}, "", "", 0, verdicts("PASS", "PASS", "PASS")},
-      // Calls that are waited for however long they take do not fail: the breaker has nothing to do while recommend is slow.
-      {"NoDeadline", scenario, {"deadline=0s", "port=23340", "peer_port=23341"}, "", "", 1, verdicts("FAIL", "INCONCLUSIVE", "PASS")},
-      {"NoBreaker", scenario, {"failures=0", "port=23350", "peer_port=23351"}, "", "", 1, verdicts("PASS", "FAIL", "FAIL")},
+      // Calls that are waited for however long they take do not fail: the breaker has nothing to do.
+      {"NoDeadline", scenario, {"deadline=0s", "port=23340", "peer_port=23341"}, "", "", 1,
+       verdicts("FAIL", "INCONCLUSIVE", "PASS")},
+      {"NoBreaker", scenario, {"failures=0", "port=23350", "peer_port=23351"}, "", "", 1,
+       verdicts("PASS", "FAIL", "FAIL")},
   };
 }
 
@@ -156,7 +158,8 @@ std::vector<Case> CpuCases() {
   const std::string scenario = "/scenarios/targets/go-cpu";
   return {
       {"Starved", scenario, {}, "", "", 0, {{"recovery", "PASS"}}},
-      {"StarvedAndOpenForAMinute", scenario, {"open_time=60s", "port=23360", "peer_port=23361"}, "", "", 1, {{"recovery", "FAIL"}}},
+      {"StarvedAndOpenForAMinute", scenario, {"open_time=60s", "port=23360", "peer_port=23361"}, "", "", 1,
+       {{"recovery", "FAIL"}}},
   };
 }
 
