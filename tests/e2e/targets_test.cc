@@ -163,6 +163,27 @@ std::vector<Case> CpuCases() {
   };
 }
 
+std::vector<Case> DnsCases() {
+  const std::string scenario = "/scenarios/targets/go-dns";
+  const auto ports = [](int first) {
+    return std::vector<std::string>{absl::StrCat("port=", first), absl::StrCat("peer_port=", first + 1),
+                                    absl::StrCat("dns_port=", first + 2)};
+  };
+  std::vector<std::string> no_deadline = ports(23400);
+  no_deadline.push_back("deadline=0s");
+  std::vector<std::string> open_for_a_minute = ports(23410);
+  open_for_a_minute.push_back("open_time=60s");
+  return {
+      {"NoNames", scenario, {}, "", "", 0,
+       {{"answers-in-time", "PASS"}, {"recovers-from-silence", "PASS"}, {"recovers-from-nxdomain", "PASS"}}},
+      {"NoNamesAndNoDeadline", scenario, no_deadline, "", "", 1,
+       {{"answers-in-time", "FAIL"}, {"recovers-from-silence", "PASS"}, {"recovers-from-nxdomain", "PASS"}}},
+      // The breaker is still open when the second fault comes, which is not judged.
+      {"NoNamesAndOpenForAMinute", scenario, open_for_a_minute, "", "", 1,
+       {{"answers-in-time", "PASS"}, {"recovers-from-silence", "FAIL"}}},
+  };
+}
+
 std::vector<Case> RateLimitCases() {
   const std::string scenario = "/scenarios/targets/go-rate-limit";
   return {
@@ -184,6 +205,9 @@ TEST(Targets, AreJudgedUnderTheOtherFaultsToo) {
   if (!CanRedirect()) GTEST_SKIP();
   std::vector<Case> cases = CpuCases();
   for (const Case& test : RateLimitCases()) cases.push_back(test);
+  if (HasProgram("/usr/sbin/dnsmasq", "dnsmasq-base")) {
+    for (const Case& test : DnsCases()) cases.push_back(test);
+  }
   RunAll(cases);
 }
 
