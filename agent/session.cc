@@ -1,5 +1,6 @@
 #include "agent/session.h"
 
+#include <algorithm>
 #include <functional>
 #include <utility>
 
@@ -21,6 +22,11 @@ const Service* FindService(const Scenario& scenario, const std::string& name) {
     if (service.name() == name) return &service;
   }
   return nullptr;
+}
+
+bool HasCpuFault(const Scenario& scenario, const std::string& service) {
+  return std::any_of(scenario.faults().begin(), scenario.faults().end(),
+                     [&](const Fault& fault) { return fault.has_cpu() && fault.cpu().service() == service; });
 }
 
 uint64_t SeedOf(int64_t run_seed, const std::string& fault) {
@@ -91,6 +97,12 @@ absl::Status Session::CheckPlaces(const Scenario& scenario) {
                        edge.from(), " call that address"));
     }
   }
+  for (const Fault& fault : scenario.faults()) {
+    const Service* service = FindService(scenario, fault.cpu().service());
+    if (!fault.has_cpu() || service == nullptr) continue;
+    const absl::Status can = CheckCpu(fault.cpu(), *service);
+    if (!can.ok()) return absl::Status(can.code(), absl::StrCat("fault ", fault.name(), ": ", can.message()));
+  }
   return absl::OkStatus();
 }
 
@@ -100,7 +112,8 @@ absl::StatusOr<StartServicesReply> Session::StartServices() {
   StartServicesReply reply;
   for (const Service& service : request_.scenario().services()) {
     services_[service.name()] = std::make_unique<RunningService>(
-        service, RunningService::Context{request_.folder(), holder_, main_thread_, guardian_, &events_});
+        service, RunningService::Context{request_.folder(), holder_, main_thread_, guardian_, &events_,
+                                         HasCpuFault(request_.scenario(), service.name())});
   }
   // In the order of the scenario, so that what fails first is what the reader sees first.
   const auto each = [&](const std::function<absl::Status(RunningService&)>& step) -> absl::Status {
@@ -239,9 +252,10 @@ absl::StatusOr<FaultEvent> Session::Inject(const Fault& fault) {
   absl::MutexLock lock(&mutex_);
   if (finished_) return absl::FailedPreconditionError("the run is over");
   if (faults_.count(fault.name()) > 0) return absl::AlreadyExistsError("the fault is injected already");
-  const FaultContext context = {relay_.get(), &services_, SeedOf(request_.seed(), fault.name()), &cancelled_};
-  const std::string& service = fault.kill().service();
-  if (fault.has_kill() && services_.count(service) == 0) {
+  const FaultContext context = {relay_.get(), &services_, SeedOf(request_.seed(), fault.name()), &cancelled_,
+                                main_thread_, guardian_};
+  const std::string& service = fault.has_cpu() ? fault.cpu().service() : fault.kill().service();
+  if ((fault.has_kill() || fault.has_cpu()) && services_.count(service) == 0) {
     return absl::InvalidArgumentError(absl::StrCat("the run has no service '", service, "'"));
   }
   std::unique_ptr<ActiveFault> active = MakeFault(fault, context);

@@ -18,8 +18,9 @@ std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& c
       return MakeLatency(fault.latency(), context);
     case Fault::kKill:
       return MakeKill(fault.kill(), context);
-    case Fault::kDns:
     case Fault::kCpu:
+      return MakeCpu(fault.cpu(), context);
+    case Fault::kDns:
     case Fault::KIND_NOT_SET:
       break;
   }
