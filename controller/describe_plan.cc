@@ -216,6 +216,35 @@ void AddLoad(const Scenario& scenario, Page& page) {
   }
 }
 
+const Service* FindService(const Scenario& scenario, const std::string& name) {
+  for (const Service& service : scenario.services()) {
+    if (service.name() == name) return &service;
+  }
+  return nullptr;
+}
+
+void AddCpu(const Scenario& scenario, const Cpu& cpu, Page& page) {
+  if (cpu.how_case() == Cpu::kLoad) {
+    page.MoreOfEvent("scope:", "host: all that runs on these cores feels it");
+    page.MoreOfEvent("through:", absl::StrCat("a burner on each core that steers by the processor time it has used, in the "
+                                              "cgroup of ", cpu.service(), " where that has one of its own"));
+    page.MoreOfEvent("undone by:", "the burners are ended; they die with the agent");
+    return;
+  }
+  const Service* service = FindService(scenario, cpu.service());
+  const bool attached = service != nullptr && service->has_attach();
+  page.MoreOfEvent("scope:", absl::StrCat("process: all processes of ", cpu.service(), " together, no other"));
+  page.MoreOfEvent("through:", absl::StrCat("cfs quota with a period of 100 ms in ",
+                                            attached ? "the service's cgroup where it is alone there, else in one made "
+                                                       "for it below that"
+                                                     : "a cgroup of the service's own",
+                                            " (needs a cgroup that squall may write)"));
+  page.MoreOfEvent("undone by:",
+                   attached ? "the quota is as before and the processes are where they were; the guardian does it when "
+                              "the agent dies"
+                            : "the quota is lifted; the cgroup goes with the service, which dies with the agent");
+}
+
 void AddFault(const Scenario& scenario, const PlannedFault& planned, absl::Duration baseline, Page& page) {
   const Fault& fault = *planned.fault;
   const std::string time = Clock(baseline + planned.at);
@@ -244,8 +273,12 @@ void AddFault(const Scenario& scenario, const PlannedFault& planned, absl::Durat
                            ? absl::StrCat("started again after ", Human(fault.kill().restart_after()))
                            : "nothing to undo: squall leaves it dead");
       return;
-    case Fault::kDns:
     case Fault::kCpu:
+      page.Event(time, fault.name(),
+                 absl::StrCat(DescribeFault(fault), ", for ", HumanDuration(planned.until - planned.at)));
+      AddCpu(scenario, fault.cpu(), page);
+      return;
+    case Fault::kDns:
     case Fault::KIND_NOT_SET:
       return;
   }
@@ -356,6 +389,17 @@ std::string Direction(const Latency& latency) {
   }
 }
 
+std::string DescribeCpu(const Cpu& cpu) {
+  if (cpu.how_case() == Cpu::kQuota) {
+    return absl::StrCat(cpu.service(), " gets ", HumanPercent(cpu.quota()), " of the processor time that it may use");
+  }
+  const std::string which = cpu.cores() == 0   ? absl::StrCat("every core that ", cpu.service(), " may run on")
+                            : cpu.cores() == 1 ? absl::StrCat("one core that ", cpu.service(), " may run on")
+                                               : absl::StrCat("each of ", cpu.cores(), " cores that ", cpu.service(),
+                                                              " may run on");
+  return absl::StrCat(HumanPercent(cpu.load()), " of ", which, " kept busy");
+}
+
 }  // namespace
 
 std::string DescribeFault(const Fault& fault) {
@@ -372,8 +416,9 @@ std::string DescribeFault(const Fault& fault) {
                           fault.kill().has_restart_after()
                               ? absl::StrCat(", started again after ", Human(fault.kill().restart_after()))
                               : "");
-    case Fault::kDns:
     case Fault::kCpu:
+      return DescribeCpu(fault.cpu());
+    case Fault::kDns:
     case Fault::KIND_NOT_SET:
       return "nothing";
   }

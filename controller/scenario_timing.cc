@@ -95,9 +95,12 @@ class TimingChecker {
         }
         CheckKill(fault.kill(), absl::StrCat(path, ".kill"));
         return;
+      case Fault::kCpu:
+        CheckLasts(path);
+        CheckCpu(fault.cpu(), absl::StrCat(path, ".cpu"));
+        return;
       case Fault::kDns:
-    case Fault::kCpu:
-    case Fault::KIND_NOT_SET:
+      case Fault::KIND_NOT_SET:
         return;
     }
   }
@@ -131,6 +134,13 @@ class TimingChecker {
                        " and cannot start it again; leave out restart_after, or give the service run "
                        "instead of attach"));
     }
+  }
+
+  void CheckCpu(const Cpu& cpu, const std::string& path) {
+    const std::string cores = absl::StrCat(path, ".cores");
+    if (cpu.how_case() != Cpu::kQuota || !reading_.Given(cores) || !reading_.Sound(cores)) return;
+    reading_.Report(cores, "cores goes with load: a quota is a share of all that the service may use; leave out cores, or "
+                           "write load instead of quota");
   }
 
   // ---- times
@@ -227,6 +237,7 @@ class TimingChecker {
         if (!first.known || !second.known) continue;
         if (first.fault->has_latency() && second.fault->has_latency()) CheckLatencies(first, second);
         if (IsKill(first) && IsKill(second)) CheckKills(first, second);
+        if (first.fault->has_cpu() && second.fault->has_cpu()) CheckCpus(first, second);
       }
     }
   }
@@ -256,6 +267,18 @@ class TimingChecker {
           absl::StrCat(service, " is dead already, since ", Quoted(first.fault->name()), " killed it at ",
                        HumanDuration(first.at), "; give that one restart_after, or leave this one out"));
     }
+  }
+
+  // A quota and a load may act together: what is left to the service is less, and others want it too.
+  // REQUIRES: first.at <= second.at.
+  void CheckCpus(const Timed& first, const Timed& second) {
+    const Cpu& cpu = first.fault->cpu();
+    if (cpu.service().empty() || cpu.service() != second.fault->cpu().service() || second.at >= first.until) return;
+    if (cpu.how_case() != second.fault->cpu().how_case()) return;
+    reading_.Report(second.path,
+                    absl::StrCat(Quoted(second.fault->name()), " (", Span(second), ") and ", Quoted(first.fault->name()), " (",
+                                 Span(first), ") both ", cpu.how_case() == Cpu::kQuota ? "set the quota of " : "load the cores of ",
+                                 cpu.service(), " at the same time; write ", AtFor(second, first.until), " or later"));
   }
 
   // ---- assertions
@@ -296,6 +319,8 @@ class TimingChecker {
     for (const Timed& timed : timed_) {
       if (!timeout.fault().empty() && timed.fault->name() != timeout.fault()) continue;
       if (!reading_.Sound(timed.path)) return;
+      // How late a service without processor time answers is known only when it is tried.
+      if (timed.fault->has_cpu()) return;
       if (!timed.fault->has_latency()) continue;
       const Latency& latency = timed.fault->latency();
       const int waits = latency.direction() == Latency::DIRECTION_BOTH ? 2 : 1;

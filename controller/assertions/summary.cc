@@ -90,6 +90,18 @@ std::string KillSeen(const Evidence& evidence) {
   return seen;
 }
 
+std::string CpuSeen(const Cpu& cpu, const Evidence& evidence) {
+  const std::string asked = HumanPercent(evidence.requested_percent());
+  const std::string achieved = HumanPercent(evidence.achieved_percent());
+  if (cpu.how_case() == Cpu::kQuota) {
+    return absl::StrCat(evidence.throttled_ns() > 0 ? absl::StrCat("throttled for ", Tenths(evidence.throttled_ns()), " in all")
+                                                    : "never throttled",
+                        "; used ", achieved, " of what it might, ", asked, " was left");
+  }
+  return absl::StrCat(Tenths(evidence.burned_ns()), " of processor time burned; achieved ", achieved, " of ", asked,
+                      " asked");
+}
+
 std::string Seen(const Fault& fault, const FaultSpan& span) {
   if (span.injection_failed) {
     return span.message.empty() ? "could not be injected"
@@ -104,8 +116,10 @@ std::string Seen(const Fault& fault, const FaultSpan& span) {
     case Fault::kKill:
       seen = KillSeen(span.evidence);
       break;
-    case Fault::kDns:
     case Fault::kCpu:
+      seen = CpuSeen(fault.cpu(), span.evidence);
+      break;
+    case Fault::kDns:
     case Fault::KIND_NOT_SET:
       break;
   }
@@ -137,6 +151,16 @@ std::string DelayNote(const Fault& fault, const FaultSpan& span) {
   return absl::StrCat("fault ", fault.name(), " did not act as asked: half of what it held back waited ",
                       Tenths(evidence.achieved_p50_ns()), " or longer, and ",
                       HumanNanos(evidence.requested_ns()), " was asked for");
+}
+
+// Others wanted the cores as well, and the scheduler gave burners less than they wanted.
+std::string LoadNote(const Fault& fault, const FaultSpan& span) {
+  const Evidence& evidence = span.evidence;
+  if (fault.cpu().how_case() != Cpu::kLoad || evidence.burned_ns() <= 0) return "";
+  if (evidence.achieved_percent() >= 0.95 * evidence.requested_percent()) return "";
+  return absl::StrCat("fault ", fault.name(), ": its burners used ", HumanPercent(evidence.achieved_percent()),
+                      " of their cores instead of ", HumanPercent(evidence.requested_percent()),
+                      ", because others wanted them too");
 }
 
 std::string StallNote(const Timeline& timeline) {
@@ -174,6 +198,7 @@ std::vector<std::string> Notes(const Timeline& timeline) {
   for (const Load& load : scenario.load()) add(GeneratorNote(timeline, load, stalls));
   for (const Fault& fault : scenario.faults()) {
     if (const FaultSpan* span = timeline.FindFault(fault.name())) add(DelayNote(fault, *span));
+    if (const FaultSpan* span = timeline.FindFault(fault.name())) add(LoadNote(fault, *span));
   }
   for (const auto& [edge, stats] : timeline.edge_stats) {
     if (stats.empty()) continue;
