@@ -201,6 +201,30 @@ TEST(DescribePlan, SaysThatARelayNeedsNoPrivilegesAndWhatAKillLeaves) {
   EXPECT_EQ(text.find("BPF"), std::string::npos);
 }
 
+TEST(DescribePlan, SaysWhomACpuFaultTouchesAndWhoUndoesIt) {
+  constexpr char kLatency[] = "  - latency: {delay: 500ms}\n    for: 10s\n";
+  constexpr char kCpu[] =
+      "  - {name: less, cpu: {quota: 20%}, for: 10s}\n  - {name: busy, cpu: {load: 75%, cores: 2}, for: 3s}\n";
+  const Scenario attached = Minimal({{kLatency, kCpu}, {"  - circuit_breaker: {open_time: 2s}\n", ""}});
+  const std::string text = DescribePlan(attached, MakePlan(attached));
+  for (const char* part : {
+           "orders gets 20 % of the processor time that it may use, for 10 s",
+           "scope:      process: all processes of orders together, no other",
+           "through:    cfs quota with a period of 100 ms in the service's cgroup where it is alone",
+           "undone by:  the quota is as before and the processes are where they",
+           "75 % of each of 2 cores that orders may run on kept busy, for 3 s",
+           "scope:      host: all that runs on these cores feels it",
+           "undone by:  the burners are ended; they die with the agent",
+       }) {
+    EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
+  }
+  const Scenario run = Minimal({{kLatency, kCpu},
+                                {"  - circuit_breaker: {open_time: 2s}\n", ""},
+                                {"{attach: {listen: 8080}}", "{run: [bin/orders]}"}});
+  EXPECT_NE(DescribePlan(run, MakePlan(run)).find("undone by:  the quota is lifted; the cgroup goes with the service"),
+            std::string::npos);
+}
+
 TEST(DescribePlan, IsAtMostAHundredColumnsWide) {
   for (const char* sample : {kMinimalScenario, kFullScenario}) {
     const Scenario scenario = Load(absl::StrReplaceAll(

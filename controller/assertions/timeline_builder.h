@@ -76,6 +76,32 @@ class TimelineBuilder {
     return Span(name, killed, restarted < 0 ? killed : restarted, evidence);
   }
 
+  // recommend gets 20 %, used them up and was throttled.
+  TimelineBuilder& Quota(const std::string& name, double injected, double healed) {
+    Fault* fault = scenario.add_faults();
+    fault->set_name(name);
+    fault->mutable_cpu()->set_service("recommend");
+    fault->mutable_cpu()->set_quota(20);
+    Evidence evidence;
+    evidence.set_throttled_ns(8'200'000'000);
+    evidence.set_requested_percent(20);
+    evidence.set_achieved_percent(19.8);
+    return Span(name, injected, healed, evidence);
+  }
+
+  // 75 % of the cores of recommend, as asked.
+  TimelineBuilder& CpuLoad(const std::string& name, double injected, double healed) {
+    Fault* fault = scenario.add_faults();
+    fault->set_name(name);
+    fault->mutable_cpu()->set_service("recommend");
+    fault->mutable_cpu()->set_load(75);
+    Evidence evidence;
+    evidence.set_burned_ns(15'000'000'000);
+    evidence.set_requested_percent(75);
+    evidence.set_achieved_percent(74.9);
+    return Span(name, injected, healed, evidence);
+  }
+
   // Each request that is due in [from, to) gets the reply.
   TimelineBuilder& Answer(double from, double to, const std::function<Reply(double)>& reply) {
     const auto first = static_cast<int64_t>(from / kEverySeconds + 0.5);

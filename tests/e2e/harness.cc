@@ -165,7 +165,7 @@ JudgedRun RunToVerdict(const Checkout& checkout, const std::vector<std::string>&
 std::vector<std::string> Residue() {
   std::vector<std::string> found;
   std::error_code error;
-  for (const char* folder : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/run/lock"}) {
+  for (const char* folder : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/cpu", "/run/lock"}) {
     for (const auto& entry : fs::directory_iterator(folder, error)) {
       if (absl::StartsWith(entry.path().filename().string(), "squall")) found.push_back(entry.path());
     }
