@@ -210,7 +210,8 @@ TEST(DescribePlan, SaysWhomACpuFaultTouchesAndWhoUndoesIt) {
   for (const char* part : {
            "orders gets 20 % of the processor time that it may use, for 10 s",
            "scope:      process: all processes of orders together, no other",
-           "through:    cfs quota with a period of 100 ms in the service's cgroup where it is alone",
+           "through:    cfs quota with a period of 100 ms in the service's cgroup",
+           "where it is alone there, else in one made for it below that",
            "undone by:  the quota is as before and the processes are where they",
            "75 % of each of 2 cores that orders may run on kept busy, for 3 s",
            "scope:      host: all that runs on these cores feels it",
