@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/clock.h"
 #include "base/durations.h"
@@ -18,10 +19,19 @@ grpc::Status ToGrpc(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
 }
 
+// The name in the caller's certificate: the first alternative name, else the common name. Empty on a unix socket.
+std::string CertificateName(const grpc::ServerContext& context) {
+  const std::shared_ptr<const grpc::AuthContext> auth = context.auth_context();
+  if (auth == nullptr || !auth->IsPeerAuthenticated()) return "";
+  const std::vector<grpc::string_ref> names = auth->GetPeerIdentity();
+  return names.empty() ? "" : std::string(names[0].data(), names[0].size());
+}
+
 }  // namespace
 
-AgentService::AgentService(MainThread* main_thread, const Guardian* guardian)
-    : main_thread_(main_thread), guardian_(guardian) {}
+AgentService::AgentService(MainThread* main_thread, const Guardian* guardian,
+                           std::function<void(const std::string&)> log)
+    : main_thread_(main_thread), guardian_(guardian), log_(std::move(log)) {}
 
 AgentService::~AgentService() { Shutdown(); }
 
@@ -60,16 +70,20 @@ grpc::Status AgentService::Hold(grpc::ServerContext* context, grpc::ServerReader
   if (lease < absl::Seconds(1) || lease > absl::Seconds(60)) {
     return ToGrpc(absl::InvalidArgumentError("the lease must be 1 s to 60 s long"));
   }
+  const std::string name = CertificateName(*context);
+  const std::string holder = absl::StrCat(first.holder(), name.empty() ? "" : absl::StrCat(", certificate ", name));
   std::shared_ptr<Session> session;
   {
     absl::MutexLock lock(&mutex_);
     if (shutdown_) return ToGrpc(absl::UnavailableError("the agent is stopping"));
     if (session_ != nullptr) {
-      return ToGrpc(absl::AlreadyExistsError(absl::StrCat("this agent serves run '", session_->run_id(), "'")));
+      log_(absl::StrCat("refused, ", holder, ": held by ", session_->holder()));
+      return ToGrpc(absl::AlreadyExistsError(absl::StrCat("this agent is held by ", session_->holder())));
     }
-    session = std::make_shared<Session>(first.run_id(), first.holder(), lease, main_thread_, guardian_);
+    session = std::make_shared<Session>(first.run_id(), holder, lease, main_thread_, guardian_);
     session_ = session;
   }
+  log_(absl::StrCat("begins, ", holder, ", from ", context->peer()));
   // Says that the run is open: from here on other calls may name it.
   stream->SendInitialMetadata();
 
@@ -92,9 +106,12 @@ grpc::Status AgentService::Hold(grpc::ServerContext* context, grpc::ServerReader
   while (!stream_over && !writer_over && !context->IsCancelled() && !session->LeaseIsOver()) {
     absl::SleepFor(absl::Milliseconds(10));
   }
+  const bool silent = session->LeaseIsOver();
   session->Cancel();
-  session->Finish(absl::ZeroDuration());
+  const FinishReply finished = session->Finish(absl::ZeroDuration());
   session->events().Close();
+  log_(absl::StrCat("ended, run ", session->run_id(), silent ? ": nothing was heard of its controller for the lease" : "",
+                    finished.not_healed().empty() ? "" : absl::StrCat("; NOT HEALED: ", absl::StrJoin(finished.not_healed(), "; "))));
   // A controller that is gone or stopped does not read: do not wait for it to.
   const int64_t deadline = BootNanos() + 2'000'000'000;
   while (!writer_over && !context->IsCancelled() && !session->LeaseIsOver() && BootNanos() < deadline) {

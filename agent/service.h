@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "absl/synchronization/mutex.h"
@@ -12,7 +13,8 @@ namespace squall {
 // Thread-safe.
 class AgentService : public Agent::Service {
  public:
-  AgentService(MainThread* main_thread, const Guardian* guardian);
+  // `log` takes a line for each run that begins, ends or is refused.
+  AgentService(MainThread* main_thread, const Guardian* guardian, std::function<void(const std::string&)> log);
   ~AgentService() override;
 
   // Finishes the run that is open, if any, and refuses new ones.
@@ -37,6 +39,7 @@ class AgentService : public Agent::Service {
 
   MainThread* const main_thread_;
   const Guardian* const guardian_;
+  const std::function<void(const std::string&)> log_;
   absl::Mutex mutex_;
   std::shared_ptr<Session> session_ ABSL_GUARDED_BY(mutex_);
   bool shutdown_ ABSL_GUARDED_BY(mutex_) = false;

@@ -32,6 +32,7 @@ class Session {
   ~Session();
 
   const std::string& run_id() const { return run_id_; }
+  const std::string& holder() const { return holder_; }
 
   void Renew();
   // The controller has been silent for longer than the lease.

@@ -11,5 +11,6 @@ void AddRun(CLI::App& app, int& exit_code);
 void AddCheck(CLI::App& app, int& exit_code);
 void AddJudge(CLI::App& app, int& exit_code);
 void AddExplain(CLI::App& app, int& exit_code);
+void AddCerts(CLI::App& app, int& exit_code);
 
 }  // namespace squall
