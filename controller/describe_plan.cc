@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "base/text.h"
+#include "controller/placement.h"
 #include "controller/plan.h"
 #include "controller/wording.h"
 
@@ -93,6 +94,7 @@ size_t NameWidth(const Scenario& scenario) {
   const auto consider = [&](const auto& list) {
     for (const auto& item : list) longest = std::max(longest, item.name().size());
   };
+  consider(scenario.agents());
   consider(scenario.services());
   consider(scenario.edges());
   consider(scenario.load());
@@ -131,15 +133,28 @@ std::string DescribeAttach(const Attach& attach) {
   return "";
 }
 
+// " on shop-1"; empty where everything is on this machine.
+std::string On(const std::string& agent) { return agent.empty() ? "" : absl::StrCat(" on ", agent); }
+
+void AddAgents(const Scenario& scenario, Page& page) {
+  const std::vector<std::string> in_use = AgentsInUse(scenario);
+  if (in_use[0].empty()) return;
+  page.Section("Agents");
+  for (const AgentAt& agent : scenario.agents()) {
+    const bool used = std::find(in_use.begin(), in_use.end(), agent.name()) != in_use.end();
+    page.Entry(agent.name(), used ? absl::StrCat(agent.address(), ", mutual TLS 1.3") : "nothing is on it: not asked");
+  }
+}
+
 void AddServices(const Scenario& scenario, Page& page) {
   if (scenario.services().empty()) return;
   page.Section("Services");
   for (const Service& service : scenario.services()) {
     if (service.has_attach()) {
-      page.Entry(service.name(), absl::StrCat(DescribeAttach(service.attach()), ", and its children"));
+      page.Entry(service.name(), absl::StrCat(DescribeAttach(service.attach()), ", and its children", On(service.on())));
       continue;
     }
-    page.Entry(service.name(), absl::StrCat("run ", absl::StrJoin(service.run(), " ")));
+    page.Entry(service.name(), absl::StrCat("run ", absl::StrJoin(service.run(), " "), On(service.on())));
     std::vector<std::string> with;
     if (!service.user().empty()) with.push_back(absl::StrCat("as user ", service.user(), " (needs root)"));
     if (!service.cwd().empty()) with.push_back(absl::StrCat("in folder ", service.cwd()));
@@ -206,7 +221,7 @@ void AddLoad(const Scenario& scenario, Page& page) {
   if (scenario.load().empty()) return;
   page.Section("Load");
   for (const Load& load : scenario.load()) {
-    page.Entry(load.name(), absl::StrCat(load.http().method(), " ", load.http().url()));
+    page.Entry(load.name(), absl::StrCat(load.http().method(), " ", load.http().url(), On(load.on())));
     page.More(absl::StrCat(DescribeRate(load), "; a client gives up after ", Human(load.give_up_after()),
                            "; judged in windows of ", HumanDuration(JudgedWindow(load))));
     if (load.has_rejected_when())
@@ -384,6 +399,7 @@ std::string DescribePlan(const Scenario& scenario, const Plan& plan) {
   Page page(NameWidth(scenario));
   page.Plain(scenario.name());
   if (!scenario.description().empty()) page.Plain(scenario.description());
+  AddAgents(scenario, page);
   AddServices(scenario, page);
   AddEdges(scenario, page);
   AddLoad(scenario, page);

@@ -30,7 +30,7 @@ struct Progress {
 
 struct RunOptions {
   std::string runs_folder = "squall-runs";
-  std::string agent;                                    // unix:PATH; empty: a child of our own
+  std::string agent;  // unix:PATH; empty: those that the scenario names, or a child of our own
   const std::atomic<int>* interrupts = nullptr;         // signals that ask for an end
   std::function<void(const Progress&)> on_progress;     // a few times a second
   std::function<void(const std::string&)> on_event;     // one line for each thing that happens

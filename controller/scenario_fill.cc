@@ -144,7 +144,7 @@ class Resolver {
     reading_.Report(
         path, named.names.empty()
                   ? absl::StrCat("unknown ", noun, " ", Quoted(name), "; there is none under ", named.where,
-                                 ", so add it there")
+                                 noun == "agent" ? " or in agents.yaml" : "", ", so add it there")
                   : absl::StrCat("unknown ", noun, " ", Quoted(name), "; ", Suggestion(name, named.names)));
   }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "controller/placement.h"
 #include "controller/scenario_checks.h"
 #include "controller/schema.h"
 #include "controller/wording.h"
@@ -69,7 +70,8 @@ void CheckServices(const Scenario& scenario, Reading& reading) {
     const std::string path = ItemPath("services", i);
     CheckService(service, path, reading);
     if (!service.has_attach() || !reading.Sound(absl::StrCat(path, ".attach"))) continue;
-    const auto [first, is_new] = attached.emplace(service.attach().SerializeAsString(), service.name());
+    const auto [first, is_new] =
+        attached.emplace(absl::StrCat(service.on(), " ", service.attach().SerializeAsString()), service.name());
     if (is_new) continue;
     reading.Report(absl::StrCat(path, ".attach"),
                    absl::StrCat(Quoted(service.name()), " and ", Quoted(first->second),
@@ -99,7 +101,8 @@ void CheckEdges(const Scenario& scenario, Reading& reading) {
                      "example \"127.0.0.1:19090\"");
       continue;
     }
-    const auto [first, is_free] = relays.emplace(edge.relay_at(), edge.name());
+    const auto [first, is_free] =
+        relays.emplace(absl::StrCat(AgentOfEdge(scenario, edge.name()), " ", edge.relay_at()), edge.name());
     if (is_free) continue;
     reading.Report(relay_at, absl::StrCat("edge ", Quoted(first->second), " has its relay at ",
                                           edge.relay_at(), " already; write another, free port"));

@@ -164,6 +164,18 @@ absl::Status AddFaultEvent(const FaultEvent& event, Timeline& timeline) {
   return absl::OkStatus();
 }
 
+// What is known of the clocks at the end counts for the whole run.
+absl::Status AddFooter(const Footer& footer, Timeline& timeline) {
+  timeline.footer = footer;
+  Header& header = timeline.header;
+  header.set_clock_uncertainty_ns(std::max(header.clock_uncertainty_ns(), footer.clock_uncertainty_ns()));
+  for (const auto& [agent, uncertainty_ns] : footer.agent_clock_uncertainty_ns()) {
+    int64_t& known_ns = (*header.mutable_agent_clock_uncertainty_ns())[agent];
+    known_ns = std::max(known_ns, uncertainty_ns);
+  }
+  return absl::OkStatus();
+}
+
 // The time of a record that carries one instant.
 int64_t InstantOf(const Record& record) {
   switch (record.kind_case()) {
@@ -245,8 +257,7 @@ absl::Status AddKind(const Record& record, Timeline& timeline) {
     case Record::kLoadStats:
       return AddLoadStats(record.load_stats(), timeline);
     case Record::kFooter:
-      timeline.footer = record.footer();
-      return absl::OkStatus();
+      return AddFooter(record.footer(), timeline);
     case Record::kEdgeStats:
       if (!Names(scenario.edges(), record.edge_stats().edge())) {
         return Contradiction(absl::StrCat("counters of an unknown edge '", record.edge_stats().edge(), "'"));

@@ -89,9 +89,10 @@ void CollectAnswers(const BreakerScene& scene, int64_t from_ns, int64_t to_ns, b
   const auto found = scene.timeline->requests.find(scene.load->name());
   if (found == scene.timeline->requests.end()) return;
   for (const Request& request : IntendedWithin(found->second, from_ns, to_ns)) {
-    if (request.sent_ns <= from_ns || request.sent_ns >= to_ns || !Waited(request.outcome)) continue;
+    const int64_t e_ns = scene.cross_host_ns;
+    if (request.sent_ns <= from_ns + e_ns || request.sent_ns >= to_ns - e_ns || !Waited(request.outcome)) continue;
     // It may be the one that became the probe, unless it was too slow before the probe came.
-    if (probed && request.end_ns > to_ns && request.sent_ns > to_ns - scene.fail_fast_ns) continue;
+    if (probed && request.end_ns > to_ns - e_ns && request.sent_ns > to_ns - scene.fail_fast_ns - e_ns) continue;
     if (!scene.stalls->Touch(request.sent_ns, request.end_ns)) answers.push_back(&request);
   }
 }
@@ -343,7 +344,7 @@ Finding CheckCloses(const BreakerScene& scene) {
     SetFigures(finding, took_ns, scene.close_within_ns);
     finding.text = absl::StrCat("closed ", Tenths(took_ns), " after healing (limit ",
                                 HumanNanos(scene.close_within_ns), ")");
-    if (took_ns > scene.close_within_ns) {
+    if (took_ns > scene.close_within_ns + scene.cross_host_ns) {
       finding.result = Verdict::FAIL;
       finding.first_broken_ns = scene.over_ns + scene.close_within_ns;
     }

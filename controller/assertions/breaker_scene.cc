@@ -73,6 +73,7 @@ BreakerScene SceneOf(const CircuitBreaker& spec, const Timeline& timeline, const
   scene.complete_ns = CompleteUntil(timeline, load);
   if (!timeline.footer) scene.complete_ns = std::min(scene.complete_ns, timeline.last_ns - kDeliveryNs);
   scene.peer_dead = time.AnyKill();
+  scene.cross_host_ns = CrossHostNs(timeline);
 
   const int64_t open_ns = Nanos(spec.open_time());
   scene.open_at_least_ns = open_ns - std::max<int64_t>(open_ns / 20, 100'000'000);

@@ -36,6 +36,8 @@ struct BreakerScene {
   int64_t open_at_least_ns = 0;
   int64_t fail_fast_ns = 0;
   int64_t close_within_ns = 0;
+  // How far apart load, edge and fault may have recorded the same moment, where they are on different hosts.
+  int64_t cross_host_ns = 0;
 
   // Calls that the requests sent in [begin_ns, end_ns) would have made at baseline.
   double Expected(int64_t from_ns, int64_t to_ns) const;

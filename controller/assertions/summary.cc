@@ -10,6 +10,7 @@
 #include "controller/assertions/judge.h"
 #include "controller/assertions/words.h"
 #include "controller/exit_code.h"
+#include "controller/placement.h"
 #include "controller/plan.h"
 
 namespace squall {
@@ -21,11 +22,19 @@ bool HealingOpen(const Fault& fault, const FaultSpan& span) {
   return span.injected_ns && !span.healed_ns && !fault.has_kill();
 }
 
+// The fault was with an agent on another host that was lost: it heals by itself, and nobody can ask it.
+bool WentWithItsAgent(const Timeline& timeline, const Fault& fault) {
+  if (!timeline.footer) return false;
+  const std::string agent = AgentOfFault(timeline.header.scenario(), fault);
+  const auto& lost = timeline.footer->lost_agents();
+  return std::any_of(lost.begin(), lost.end(), [&](const LostAgent& each) { return each.name() == agent; });
+}
+
 bool AllHealed(const Timeline& timeline) {
   if (timeline.footer && timeline.footer->not_healed_size() > 0) return false;
   for (const Fault& fault : timeline.header.scenario().faults()) {
     const FaultSpan* span = timeline.FindFault(fault.name());
-    if (span != nullptr && HealingOpen(fault, *span)) return false;
+    if (span != nullptr && HealingOpen(fault, *span) && !WentWithItsAgent(timeline, fault)) return false;
   }
   return true;
 }

@@ -31,6 +31,7 @@ void CatchInterrupts() {
 struct Options {
   std::vector<std::string> files, vars;
   std::string runs = "squall-runs";
+  std::string agents;
   std::string agent;
   bool json = false;
   bool quiet = false;
@@ -71,12 +72,14 @@ void AddRun(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("run", "Carry out scenarios, one after the other, and judge them");
   command->add_option("FILE", options->files, "Scenario files")->required();
   command->add_option("--var", options->vars, "NAME=VALUE for ${vars.NAME}; may be repeated")->expected(1)->take_all();
+  command->add_option("--agents", options->agents,
+                      "Where the agents are and the certificates for them. Left out: agents.yaml beside the scenario, if there is one");
   command->add_option("--runs", options->runs, "Where the folders of runs go")->capture_default_str();
-  command->add_option("--agent", options->agent, "An agent that is running: unix:PATH. Left out: one of our own");
+  command->add_option("--agent", options->agent, "An agent that is running: unix:PATH. Left out: those that the scenario names, or one of our own");
   command->add_flag("--json", options->json, "Print the verdicts as JSON");
   command->add_flag("--quiet", options->quiet, "Show no progress");
   command->callback([options, &exit_code] {
-    const auto scenarios = LoadFiles(options->files, options->vars);
+    const auto scenarios = LoadFiles(options->files, options->vars, options->agents);
     if (!scenarios) {
       exit_code = kExitUsage;
       return;

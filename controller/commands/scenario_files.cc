@@ -2,10 +2,13 @@
 
 #include <cstdio>
 
+#include "controller/agents_file.h"
+
 namespace squall {
 
 std::optional<std::vector<LoadedScenario>> LoadFiles(const std::vector<std::string>& files,
-                                                     const std::vector<std::string>& assignments) {
+                                                     const std::vector<std::string>& assignments,
+                                                     const std::string& agents_file) {
   std::map<std::string, std::string> vars;
   for (const std::string& assignment : assignments) {
     const size_t equals = assignment.find('=');
@@ -18,7 +21,18 @@ std::optional<std::vector<LoadedScenario>> LoadFiles(const std::vector<std::stri
   bool good = true;
   std::vector<LoadedScenario> scenarios;
   for (const std::string& file : files) {
-    absl::StatusOr<LoadedScenario> loaded = LoadScenario(file, vars);
+    const std::string path = agents_file.empty() ? AgentsFileBeside(file) : agents_file;
+    absl::StatusOr<LoadedAgents> agents = LoadedAgents();
+    if (!path.empty()) agents = LoadAgents(path);
+    if (!agents.ok()) {
+      fprintf(stderr, "%s: %s\n", path.c_str(), std::string(agents.status().message()).c_str());
+      return std::nullopt;
+    }
+    if (!agents->mistakes.empty()) {
+      fputs(FormatMistakes(path, agents->mistakes).c_str(), stderr);
+      return std::nullopt;
+    }
+    absl::StatusOr<LoadedScenario> loaded = LoadScenario(file, vars, agents->file);
     if (!loaded.ok()) {
       fprintf(stderr, "%s: %s\n", file.c_str(), std::string(loaded.status().message()).c_str());
       good = false;
@@ -28,6 +42,7 @@ std::optional<std::vector<LoadedScenario>> LoadFiles(const std::vector<std::stri
       fputs(FormatMistakes(*loaded).c_str(), stderr);
       good = false;
     }
+    loaded->tls = agents->tls;
     scenarios.push_back(*std::move(loaded));
   }
   if (!good) return std::nullopt;
