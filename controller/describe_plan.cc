@@ -133,8 +133,8 @@ std::string DescribeAttach(const Attach& attach) {
   return "";
 }
 
-// " on shop-1"; empty where everything is on this machine.
-std::string On(const std::string& agent) { return agent.empty() ? "" : absl::StrCat(" on ", agent); }
+// "on shop-1: "; empty where everything is on this machine.
+std::string On(const std::string& agent) { return agent.empty() ? "" : absl::StrCat("on ", agent, ": "); }
 
 void AddAgents(const Scenario& scenario, Page& page) {
   const std::vector<std::string> in_use = AgentsInUse(scenario);
@@ -151,10 +151,10 @@ void AddServices(const Scenario& scenario, Page& page) {
   page.Section("Services");
   for (const Service& service : scenario.services()) {
     if (service.has_attach()) {
-      page.Entry(service.name(), absl::StrCat(DescribeAttach(service.attach()), ", and its children", On(service.on())));
+      page.Entry(service.name(), absl::StrCat(On(service.on()), DescribeAttach(service.attach()), ", and its children"));
       continue;
     }
-    page.Entry(service.name(), absl::StrCat("run ", absl::StrJoin(service.run(), " "), On(service.on())));
+    page.Entry(service.name(), absl::StrCat(On(service.on()), "run ", absl::StrJoin(service.run(), " ")));
     std::vector<std::string> with;
     if (!service.user().empty()) with.push_back(absl::StrCat("as user ", service.user(), " (needs root)"));
     if (!service.cwd().empty()) with.push_back(absl::StrCat("in folder ", service.cwd()));
@@ -221,7 +221,7 @@ void AddLoad(const Scenario& scenario, Page& page) {
   if (scenario.load().empty()) return;
   page.Section("Load");
   for (const Load& load : scenario.load()) {
-    page.Entry(load.name(), absl::StrCat(load.http().method(), " ", load.http().url(), On(load.on())));
+    page.Entry(load.name(), absl::StrCat(On(load.on()), load.http().method(), " ", load.http().url()));
     page.More(absl::StrCat(DescribeRate(load), "; a client gives up after ", Human(load.give_up_after()),
                            "; judged in windows of ", HumanDuration(JudgedWindow(load))));
     if (load.has_rejected_when())
