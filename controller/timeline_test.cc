@@ -141,6 +141,23 @@ TEST(Timeline, RefusesHealingBeforeInjection) {
               HasSubstr("before it was injected"));
 }
 
+TEST(Timeline, TakesTheLargerUncertaintyOfStartAndEnd) {
+  Record header = HeaderRecord(), footer = FooterRecord();
+  header.mutable_header()->set_clock_uncertainty_ns(5'000);
+  for (const auto& [agent, ns] : {std::pair("shop-1", 5'000), std::pair("shop-2", 1'000)}) {
+    (*header.mutable_header()->mutable_agent_clock_uncertainty_ns())[agent] = ns;
+  }
+  footer.mutable_footer()->set_clock_uncertainty_ns(900'000);
+  (*footer.mutable_footer()->mutable_agent_clock_uncertainty_ns())["shop-1"] = 2'000;
+  (*footer.mutable_footer()->mutable_agent_clock_uncertainty_ns())["shop-2"] = 900'000;
+  Timeline timeline;
+  ASSERT_TRUE(timeline.Add(header).ok());
+  ASSERT_TRUE(timeline.Add(footer).ok());
+  EXPECT_EQ(timeline.header.clock_uncertainty_ns(), 900'000);
+  EXPECT_EQ(timeline.header.agent_clock_uncertainty_ns().at("shop-1"), 5'000);
+  EXPECT_EQ(timeline.header.agent_clock_uncertainty_ns().at("shop-2"), 900'000);
+}
+
 TEST(Timeline, KnowsItsLatestTime) {
   Timeline timeline = Begun();
   ASSERT_TRUE(timeline.Add(RequestsRecord()).ok());

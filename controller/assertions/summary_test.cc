@@ -78,6 +78,20 @@ TEST(Summary, TakesHealingThatIsNotConfirmedOverEverything) {
   EXPECT_THAT(Summarize(timeline).not_healed(), ElementsAre("rm /run/left"));
 }
 
+TEST(Summary, TakesAFaultThatWentWithItsAgentAsTheHarnessFailing) {
+  TimelineBuilder builder = Ran(kPasses).End(Footer::HARNESS_FAILED);
+  builder.Event("slow", FaultEvent::HEALED).set_state(FaultEvent::HEALING);
+  for (Service& service : *builder.scenario.mutable_services()) service.set_on("shop-1");
+  Timeline timeline = builder.Build();
+  EXPECT_EQ(Summarize(timeline).exit_code(), 5);
+  timeline.footer->add_lost_agents()->set_name("shop-2");
+  EXPECT_EQ(Summarize(timeline).exit_code(), 5) << "the fault's agent is still there";
+  timeline.footer->add_lost_agents()->set_name("shop-1");
+  EXPECT_EQ(Summarize(timeline).exit_code(), 3);
+  timeline.footer->add_not_healed("agent shop-2: rm /run/left");
+  EXPECT_EQ(Summarize(timeline).exit_code(), 5);
+}
+
 TEST(Summary, NeedsNoHealingOfAKill) {
   TimelineBuilder builder = Ran(kPasses).Kill("dead", 24, -1);
   builder.Event("dead", FaultEvent::HEALED).set_state(FaultEvent::HEALING);
