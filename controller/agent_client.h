@@ -20,8 +20,8 @@ absl::Status FromGrpc(const grpc::Status& status);
 // One agent, driven for one run. Calls may come from any thread; Open and the destructor from one.
 class AgentClient {
  public:
-  // Starts the agent as a child on a private, unnamed unix socket. REQUIRES: called on the main thread, since the child is
-  // ended by the kernel when the thread that made it ends.
+  // Starts the agent as a child on a private, unnamed unix socket. REQUIRES: the calling thread lives as long as the run,
+  // since the child is ended by the kernel when the thread that made it ends.
   static absl::StatusOr<std::unique_ptr<AgentClient>> StartChild();
   // Connects to an agent at unix:PATH.
   static absl::StatusOr<std::unique_ptr<AgentClient>> Connect(const std::string& address);

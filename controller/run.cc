@@ -24,7 +24,6 @@
 namespace squall {
 namespace {
 
-constexpr char kVersion[] = "0.1.0";
 constexpr absl::Duration kTick = absl::Milliseconds(5);
 constexpr absl::Duration kProgressEvery = absl::Milliseconds(250);
 
@@ -35,14 +34,11 @@ std::string HostName() {
 }
 
 std::string UserName() {
-  const passwd* entry = getpwuid(geteuid());
-  return entry == nullptr ? absl::StrCat("uid ", geteuid()) : entry->pw_name;
-}
-
-// Sorts as it was started, and tells at a glance what it was.
-std::string MakeRunId(const std::string& scenario, absl::Time now, uint64_t random) {
-  return absl::StrCat(absl::FormatTime("%Y%m%dT%H%M%SZ", now, absl::UTCTimeZone()), "-", scenario, "-",
-                      absl::StrFormat("%06x", random & 0xffffff));
+  passwd entry;
+  passwd* found = nullptr;
+  char text[4096];
+  getpwuid_r(geteuid(), &entry, text, sizeof(text), &found);
+  return found == nullptr ? absl::StrCat("uid ", geteuid()) : found->pw_name;
 }
 
 // One action of the faults' clock.
@@ -449,7 +445,7 @@ absl::StatusOr<FinishedRun> Run::Execute() {
     if (!write_status_.ok()) return write_status_;
   }
   // From the file, so that `squall judge` can but say the same.
-  absl::StatusOr<Judged> judged = JudgeFolder(folder_, /*inconclusive_fails=*/true);
+  absl::StatusOr<Judged> judged = JudgeFolder(folder_, options_.inconclusive_fails);
   if (!judged.ok()) return judged.status();
   return FinishedRun{std::move(judged->result), std::move(judged->timeline), folder_};
 }

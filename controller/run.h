@@ -13,6 +13,8 @@
 
 namespace squall {
 
+inline constexpr char kVersion[] = "0.1.0";
+
 // What is going on, for a person who watches.
 struct Progress {
   PhaseEvent::Phase phase = PhaseEvent::PHASE_UNSPECIFIED;
@@ -32,6 +34,7 @@ struct RunOptions {
   std::string runs_folder = "squall-runs";
   std::string agent;                                    // unix:PATH; empty: a child of our own
   const std::atomic<int>* interrupts = nullptr;         // signals that ask for an end
+  bool inconclusive_fails = true;                       // in junit.xml: else such a case is skipped
   std::function<void(const Progress&)> on_progress;     // a few times a second
   std::function<void(const std::string&)> on_event;     // one line for each thing that happens
 };
@@ -44,7 +47,7 @@ struct FinishedRun {
 
 // Carries out a scenario without mistakes: the only code of the controller that waits. Whatever happens on the way stands
 // in the result; an error only when not even the run's folder could be written.
-// REQUIRES: called on the main thread.
+// Several may be carried out at once, each on a thread of its own: the agent that a run starts ends with its thread.
 absl::StatusOr<FinishedRun> RunScenario(const LoadedScenario& loaded, const RunOptions& options);
 
 }  // namespace squall

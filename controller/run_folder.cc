@@ -8,11 +8,17 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "base/fd.h"
 #include "controller/assertions/judge.h"
 #include "controller/report/report.h"
 
 namespace squall {
+
+std::string MakeRunId(const std::string& name, absl::Time now, uint64_t random) {
+  return absl::StrCat(absl::FormatTime("%Y%m%dT%H%M%SZ", now, absl::UTCTimeZone()), "-", name, "-",
+                      absl::StrFormat("%06x", random & 0xffffff));
+}
 
 absl::StatusOr<std::string> MakeRunFolder(const std::string& runs_folder, const std::string& run_id) {
   const std::string folder = absl::StrCat(runs_folder, "/", run_id);

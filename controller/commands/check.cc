@@ -13,7 +13,7 @@ void AddCheck(CLI::App& app, int& exit_code) {
   };
   const auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("check", "Find all mistakes in scenarios and print what they would do; touches nothing");
-  command->add_option("FILE", options->files, "Scenario files")->required();
+  command->add_option("FILE", options->files, "Scenario files, and folders of them")->required();
   command->add_option("--var", options->vars, "NAME=VALUE for ${vars.NAME}; may be repeated")->expected(1)->take_all();
   command->callback([options, &exit_code] {
     const auto scenarios = LoadFiles(options->files, options->vars);

@@ -1,10 +1,67 @@
 #include "controller/commands/scenario_files.h"
 
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace squall {
+namespace {
 
-std::optional<std::vector<LoadedScenario>> LoadFiles(const std::vector<std::string>& files,
+namespace fs = std::filesystem;
+
+bool IsScenarioFile(const fs::path& path) {
+  const std::string name = path.filename();
+  const bool yaml = path.extension() == ".yaml" || path.extension() == ".yml";
+  return yaml && name[0] != '.' && name != "agents.yaml";
+}
+
+absl::StatusOr<std::vector<std::string>> FilesOfFolder(const std::string& folder) {
+  std::error_code error;
+  std::vector<std::string> files, folders;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    std::error_code ignored;
+    if (entry.is_directory(ignored)) {
+      folders.push_back(entry.path());
+    } else if (IsScenarioFile(entry.path())) {
+      files.push_back(entry.path());
+    }
+  }
+  if (error) return absl::InvalidArgumentError(absl::StrCat("cannot read the folder ", folder, ": ", error.message()));
+  std::sort(files.begin(), files.end());
+  std::sort(folders.begin(), folders.end());
+  if (!files.empty()) return files;
+  return absl::InvalidArgumentError(
+      absl::StrCat("there is no scenario (*.yaml) in ", folder,
+                   folders.empty() ? "" : absl::StrCat("; its folders are suites of their own: ",
+                                                       absl::StrJoin(folders, " "))));
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> ScenarioFiles(const std::vector<std::string>& paths) {
+  std::vector<std::string> all;
+  std::set<fs::path> seen;
+  for (const std::string& path : paths) {
+    std::error_code error;
+    std::vector<std::string> files = {path};
+    if (fs::is_directory(path, error)) {
+      absl::StatusOr<std::vector<std::string>> found = FilesOfFolder(path);
+      if (!found.ok()) return found.status();
+      files = *std::move(found);
+    }
+    for (const std::string& file : files) {
+      const fs::path real = fs::weakly_canonical(file, error);
+      if (error || seen.insert(real).second) all.push_back(file);
+    }
+  }
+  return all;
+}
+
+std::optional<std::vector<LoadedScenario>> LoadFiles(const std::vector<std::string>& paths,
                                                      const std::vector<std::string>& assignments) {
   std::map<std::string, std::string> vars;
   for (const std::string& assignment : assignments) {
@@ -17,7 +74,12 @@ std::optional<std::vector<LoadedScenario>> LoadFiles(const std::vector<std::stri
   }
   bool good = true;
   std::vector<LoadedScenario> scenarios;
-  for (const std::string& file : files) {
+  const absl::StatusOr<std::vector<std::string>> files = ScenarioFiles(paths);
+  if (!files.ok()) {
+    fprintf(stderr, "squall: %s\n", std::string(files.status().message()).c_str());
+    return std::nullopt;
+  }
+  for (const std::string& file : *files) {
     absl::StatusOr<LoadedScenario> loaded = LoadScenario(file, vars);
     if (!loaded.ok()) {
       fprintf(stderr, "%s: %s\n", file.c_str(), std::string(loaded.status().message()).c_str());

@@ -4,13 +4,18 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "controller/scenario.h"
 
 namespace squall {
 
-// Loads every file with the variables of `--var NAME=VALUE`. Every mistake in every file is printed to standard error;
+// The scenarios that `paths` stand for, each once: a file for itself, a folder for the *.yaml and *.yml files right in it,
+// by name, without hidden ones and agents.yaml. INVALID_ARGUMENT for a folder without any.
+absl::StatusOr<std::vector<std::string>> ScenarioFiles(const std::vector<std::string>& paths);
+
+// Loads every file, and every scenario of every folder, with the variables of `--var NAME=VALUE`. Every mistake in every file is printed to standard error;
 // nullopt when there was one.
-std::optional<std::vector<LoadedScenario>> LoadFiles(const std::vector<std::string>& files,
+std::optional<std::vector<LoadedScenario>> LoadFiles(const std::vector<std::string>& paths,
                                                      const std::vector<std::string>& assignments);
 
 }  // namespace squall

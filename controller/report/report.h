@@ -3,6 +3,7 @@
 #include <string>
 
 #include "controller/timeline.h"
+#include "proto/suite.pb.h"
 #include "proto/verdict.pb.h"
 
 namespace squall {
@@ -21,5 +22,14 @@ std::string JunitReport(const RunResult& result, bool inconclusive_fails);
 
 // One self-contained HTML file: inline SVG, no JavaScript needed, light and dark.
 std::string HtmlReport(const RunResult& result, const Timeline& timeline);
+
+// The same of a suite: concluded, as by Conclude. `folder` is the suite's, for the paths of the reports.
+std::string TextReport(const SuiteResult& result, const std::string& folder, int columns, bool color);
+std::string JsonReport(const SuiteResult& result);
+// One suite a scenario, one test case an assertion of each run that counts; what could not be judged before a run was
+// carried out again, and what was not run beside something that failed, is `skipped`.
+std::string JunitReport(const SuiteResult& result);
+// The page that links to the report of each run, by paths relative to the suite's folder.
+std::string HtmlIndex(const SuiteResult& result);
 
 }  // namespace squall
