@@ -78,7 +78,7 @@ std::string ScenarioHtml(const ScenarioResult& scenario) {
   std::string below;
   for (int i = 0; i < scenario.runs_size(); ++i) absl::StrAppend(&below, RunHtml(scenario, i));
   if (!scenario.not_run().empty()) {
-    absl::StrAppend(&below, "<p>", ran ? "The rest was not run: " : "", Escape(Sentence(scenario.not_run())), "</p>");
+    absl::StrAppend(&below, "<p>", ran ? "The rest was not run: " : "Not run: ", Escape(Sentence(scenario.not_run())), "</p>");
   }
   std::string tags;
   for (const std::string& tag : scenario.tags()) absl::StrAppend(&tags, tags.empty() ? "" : ", ", tag);
