@@ -175,7 +175,7 @@ void AddRun(CLI::App& app, int& exit_code) {
       "checked before the first is run, they are run in order of name, and a table, suite.json, junit.xml and index.html in\n"
       "RUNS/SUITE sum up. The exit code is the most serious of all: 5, 3, 130, 4, 1, 2, 0");
   command->add_option("FILE", options->paths, "Scenario files, and folders of them")->required();
-  command->add_option("--var", options->vars, "NAME=VALUE for ${vars.NAME} in every scenario; may be repeated")
+  command->add_option("--var", options->vars, "NAME=VALUE for ${vars.NAME} in every scenario that has it; may be repeated")
       ->expected(1)
       ->take_all();
   command->add_option("--tag", options->tags, "Only scenarios with this tag; with any of them where repeated")

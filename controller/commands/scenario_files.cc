@@ -31,13 +31,36 @@ absl::StatusOr<std::vector<std::string>> FilesOfFolder(const std::string& folder
     }
   }
   if (error) return absl::InvalidArgumentError(absl::StrCat("cannot read the folder ", folder, ": ", error.message()));
-  std::sort(files.begin(), files.end());
+  // Without their ends: "slow.yaml" comes before "slow-twice.yaml".
+  std::sort(files.begin(), files.end(), [](const std::string& a, const std::string& b) {
+    return std::make_pair(fs::path(a).stem(), a) < std::make_pair(fs::path(b).stem(), b);
+  });
   std::sort(folders.begin(), folders.end());
   if (!files.empty()) return files;
   return absl::InvalidArgumentError(
       absl::StrCat("there is no scenario (*.yaml) in ", folder,
                    folders.empty() ? "" : absl::StrCat("; its folders are suites of their own: ",
                                                        absl::StrJoin(folders, " "))));
+}
+
+using Vars = std::map<std::string, std::string>;
+
+// Of several files, each gets the variables that it has. One that none of them has goes to all, which say what they have.
+std::map<std::string, Vars> ForEach(const std::vector<std::string>& files, const Vars& vars) {
+  std::map<std::string, Vars> vars_of;
+  Vars unknown = vars;
+  for (const std::string& file : files) {
+    Vars& own = vars_of[file];
+    const absl::StatusOr<LoadedScenario> loaded = vars.empty() ? absl::NotFoundError("") : LoadScenario(file, {});
+    if (!loaded.ok()) continue;  // nothing to ask for, or an error that loading it says again
+    for (const auto& [name, value] : vars) {
+      if (loaded->scenario.vars().count(name) == 0) continue;
+      own[name] = value;
+      unknown.erase(name);
+    }
+  }
+  for (auto& [file, own] : vars_of) own.insert(unknown.begin(), unknown.end());
+  return vars_of;
 }
 
 }  // namespace
@@ -63,7 +86,7 @@ absl::StatusOr<std::vector<std::string>> ScenarioFiles(const std::vector<std::st
 
 std::optional<std::vector<LoadedScenario>> LoadFiles(const std::vector<std::string>& paths,
                                                      const std::vector<std::string>& assignments) {
-  std::map<std::string, std::string> vars;
+  Vars vars;
   for (const std::string& assignment : assignments) {
     const size_t equals = assignment.find('=');
     if (equals == std::string::npos || equals == 0) {
@@ -79,8 +102,9 @@ std::optional<std::vector<LoadedScenario>> LoadFiles(const std::vector<std::stri
     fprintf(stderr, "squall: %s\n", std::string(files.status().message()).c_str());
     return std::nullopt;
   }
+  const auto vars_of = ForEach(*files, vars);
   for (const std::string& file : *files) {
-    absl::StatusOr<LoadedScenario> loaded = LoadScenario(file, vars);
+    absl::StatusOr<LoadedScenario> loaded = LoadScenario(file, vars_of.at(file));
     if (!loaded.ok()) {
       fprintf(stderr, "%s: %s\n", file.c_str(), std::string(loaded.status().message()).c_str());
       good = false;

@@ -13,8 +13,8 @@ namespace squall {
 // by name, without hidden ones and agents.yaml. INVALID_ARGUMENT for a folder without any.
 absl::StatusOr<std::vector<std::string>> ScenarioFiles(const std::vector<std::string>& paths);
 
-// Loads every file, and every scenario of every folder, with the variables of `--var NAME=VALUE`. Every mistake in every file is printed to standard error;
-// nullopt when there was one.
+// Loads every file, and every scenario of every folder, with the variables of `--var NAME=VALUE` that it has: each must be
+// in one file at least. Every mistake in every file is printed to standard error; nullopt when there was one.
 std::optional<std::vector<LoadedScenario>> LoadFiles(const std::vector<std::string>& paths,
                                                      const std::vector<std::string>& assignments);
 

@@ -2,7 +2,9 @@
 
 #include <string>
 
-#include "absl/strings/str_cat.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
+#include "controller/report/escape.h"
 #include "controller/report/report.h"
 #include "controller/report/sample.h"
 #include "controller/report/sample_suite.h"
@@ -43,7 +45,9 @@ struct Junit {
 };
 
 TEST(SuiteJunit, HasASuiteForEachScenarioAndACaseForEachAssertion) {
-  const Junit junit(MakeSampleSuite());
+  SuiteResult sample = MakeSampleSuite();
+  sample.mutable_scenarios(0)->mutable_runs(0)->mutable_result()->set_exit_code(3);
+  const Junit junit(sample);
   EXPECT_THAT(junit.suites->Attribute("name"), StrEq("shop"));
   int tests = 0, failures = 0, errors = 0, suites = 0;
   for (auto* suite = junit.suites->FirstChildElement("testsuite"); suite; suite = suite->NextSiblingElement("testsuite")) {
@@ -53,6 +57,7 @@ TEST(SuiteJunit, HasASuiteForEachScenarioAndACaseForEachAssertion) {
     errors += suite->IntAttribute("errors");
   }
   EXPECT_EQ(suites, 5);
+  EXPECT_EQ(errors, 1);
   EXPECT_EQ(junit.suites->IntAttribute("tests"), tests) << "the file's figures are the sums of those of its suites";
   EXPECT_EQ(junit.suites->IntAttribute("failures"), failures);
   EXPECT_EQ(junit.suites->IntAttribute("errors"), errors);
@@ -116,10 +121,17 @@ TEST(SuiteText, SumsUpInOneTable) {
 }
 
 TEST(SuiteText, FitsANarrowTerminalButForPaths) {
-  SuiteResult suite = MakeSampleSuite();
-  const std::string text = TextReport(suite, "r", 44, false);
-  EXPECT_THAT(text, HasSubstr("✗ FAIL  shop:"));
-  EXPECT_THAT(TextReport(suite, "r", 20, true), HasSubstr("\x1b[31m"));
+  for (const int columns : {44, 60, 80}) {
+    for (const auto line : absl::StrSplit(TextReport(MakeSampleSuite(), "r", columns, false), '\n')) {
+      if (absl::StrContains(line, "report.html")) continue;
+      EXPECT_LE(DisplayWidth(line), columns) << line;
+    }
+  }
+}
+
+TEST(SuiteText, HasColoursWhereTheyAreWanted) {
+  EXPECT_THAT(TextReport(MakeSampleSuite(), "r", 80, true), HasSubstr("\x1b[31m✗ FAIL  \x1b[0m"));
+  EXPECT_THAT(TextReport(MakeSampleSuite(), "r", 80, false), Not(HasSubstr("\x1b")));
 }
 
 TEST(SuiteText, WarnsAloudOfWhatItDoesNotCount) {

@@ -32,13 +32,13 @@ edges:
 load:
   checkout:
     http: {url: "http://127.0.0.1:PORT/order"}
-    rate: 50/s
+    rate: 30/s
     degraded_when: {headers: {x-fallback: "true"}}
 faults:
-  - latency: {edge: recommend, delay: 400ms}
+  - latency: {edge: recommend, delay: 1500ms}
     for: 2s
 assert:
-  - timeout: {deadline: 200ms}
+  - timeout: {deadline: 200ms, margin: 400ms}
 )",
                              {{"NAME", name},
                               {"MUTANT", options.mutant},

@@ -187,8 +187,8 @@ TEST(Suite, OfManyKindsIsCarriedOutAndSummedUp) {
 
 TEST(Suite, FailFastStartsNothingMore) {
   const Folder folder("fast");
-  folder.Write("a.yaml", Broken("a"));
-  folder.Write("b.yaml", Broken("b"));
+  folder.Write("1-first.yaml", Broken("b"));
+  folder.Write("1.yaml", Broken("a"));  // by name: what comes after the name does not count
   auto run = folder.Run({"--fail-fast", "--json", "--quiet"});
   EXPECT_EQ(run->Wait(absl::Seconds(30)), 3) << run->Output();
   const SuiteResult suite = ParseSuite(run->Output());
@@ -201,13 +201,26 @@ TEST(Suite, IsNotTouchedWhenOneScenarioHasAMistake) {
   const Folder folder("mistaken");
   folder.Write("a.yaml", Broken("a"));
   folder.Write("b.yaml", absl::StrReplaceAll(Broken("b"), {{"rate:", "rte:"}}));
-  folder.Write("c.yml", absl::StrReplaceAll(Broken("c"), {{"deadline: 200ms", "deadline: 200"}}));
+  folder.Write("c.yml", absl::StrReplaceAll(Broken("c"), {{"deadline: 200ms,", "deadline: 200,"}}));
   folder.Write("notes.txt", "not a scenario");
   auto run = folder.Run({});
   EXPECT_EQ(run->Wait(absl::Seconds(20)), 64) << run->Output();
   EXPECT_TRUE(absl::StrContains(run->Output(), "b.yaml:")) << run->Output();
   EXPECT_TRUE(absl::StrContains(run->Output(), "c.yml:")) << run->Output();
   EXPECT_FALSE(fs::exists(folder.checkout.path() + "/runs"));
+}
+
+TEST(Suite, GivesAVariableToThoseThatHaveIt) {
+  const Folder folder("vars");
+  folder.Write("a.yaml", absl::StrReplaceAll(QuickScenario("a"), {{"name: a\n", "name: a\nvars: {rate: 30/s}\n"},
+                                                                  {"rate: 30/s", "rate: ${vars.rate}"}}));
+  folder.Write("b.yaml", QuickScenario("b"));
+  Process known({folder.checkout.squall(), "check", "--var=rate=77/s", folder.path});
+  EXPECT_EQ(known.Wait(absl::Seconds(20)), 0) << known.Output();
+  EXPECT_TRUE(absl::StrContains(known.Output(), "77/s") && absl::StrContains(known.Output(), "30/s")) << known.Output();
+  Process unknown({folder.checkout.squall(), "check", "--var=rat=77/s", folder.path});
+  EXPECT_EQ(unknown.Wait(absl::Seconds(20)), 64) << unknown.Output();
+  EXPECT_TRUE(absl::StrContains(unknown.Output(), "did you mean \"rate\"?")) << unknown.Output();
 }
 
 TEST(Suite, TagsChooseAndOldRunsAreDeleted) {
