@@ -57,16 +57,11 @@ class BpfIntercept : public Intercept {
   }
 
   absl::Status SetNamespace(const NetNamespace& ns) override {
-    const absl::StatusOr<Fd> fd = ns.Socket(AF_INET, SOCK_STREAM);
-    if (!fd.ok()) return fd.status();
-    uint64_t cookie = 0;
-    socklen_t length = sizeof(cookie);
-    if (getsockopt(fd->get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length) != 0) {
-      return absl::ErrnoToStatus(errno, "cannot read the network namespace's cookie (Linux 5.14 or newer)");
-    }
+    const absl::StatusOr<uint64_t> cookie = ns.Cookie();
+    if (!cookie.ok()) return cookie.status();
     absl::MutexLock lock(&mutex_);
     if (skeleton_ == nullptr) return absl::FailedPreconditionError("the redirection is gone");
-    skeleton_->bss->netns_cookie = cookie;
+    skeleton_->bss->netns_cookie = *cookie;
     return absl::OkStatus();
   }
 
