@@ -66,8 +66,10 @@ absl::StatusOr<PrepareReply> Session::Prepare(const PrepareRequest& request) {
   if (!services_.empty()) return absl::FailedPreconditionError("the run is prepared already");
   const absl::Status status = CheckPlaces(request.scenario());
   if (!status.ok()) return status;
-  request_ = request;
   PrepareReply reply;
+  const absl::Status names = Resolvers::Prepare(request.scenario(), reply);
+  if (!names.ok()) return names;
+  request_ = request;
   for (const Edge& edge : request.scenario().edges()) {
     (*reply.mutable_edge_mechanisms())[edge.name()] =
         edge.relay_at().empty() ? kRedirected : absl::StrCat("relay at ", edge.relay_at());
@@ -117,6 +119,7 @@ absl::StatusOr<StartServicesReply> Session::StartServices() {
   });
   watching_services_ = true;
   if (status.ok()) status = OpenEdges();
+  if (status.ok()) status = resolvers_.Open(request_.scenario(), services_);
   watching_edges_ = true;
   if (status.ok()) status = each([](RunningService& s) { return s.IsRun() ? s.Start() : absl::OkStatus(); });
   if (status.ok()) status = each([&](RunningService& s) { return s.WaitReady([this] { return cancelled_.load(); }); });
@@ -185,7 +188,7 @@ absl::Status Session::FollowNamespace(RunningService& service, StartServicesRepl
     const absl::Status status = OpenEdge(edge);
     if (!status.ok()) return absl::Status(status.code(), absl::StrCat("edge ", edge.name(), ": ", status.message()));
   }
-  return absl::OkStatus();
+  return resolvers_.Move(service.name());
 }
 
 absl::StatusOr<int64_t> Session::StartLoad() {
@@ -239,7 +242,8 @@ absl::StatusOr<FaultEvent> Session::Inject(const Fault& fault) {
   absl::MutexLock lock(&mutex_);
   if (finished_) return absl::FailedPreconditionError("the run is over");
   if (faults_.count(fault.name()) > 0) return absl::AlreadyExistsError("the fault is injected already");
-  const FaultContext context = {relay_.get(), &services_, SeedOf(request_.seed(), fault.name()), &cancelled_};
+  const FaultContext context = {relay_.get(), &services_, SeedOf(request_.seed(), fault.name()), &cancelled_,
+                                resolvers_.by_service()};
   const std::string& service = fault.kill().service();
   if (fault.has_kill() && services_.count(service) == 0) {
     return absl::InvalidArgumentError(absl::StrCat("the run has no service '", service, "'"));
@@ -283,6 +287,7 @@ FinishReply Session::Finish(absl::Duration drain) {
   for (const auto& load : loads_) load->Stop(absl::ZeroDuration());
   // Redirection first: from here on new connections go where they want to.
   for (auto& [service, intercept] : intercepts_) intercept->Detach();
+  resolvers_.StopQueries();
   bool attached = false;
   for (auto& [name, service] : services_) {
     attached |= !service->IsRun();
@@ -290,6 +295,7 @@ FinishReply Session::Finish(absl::Duration drain) {
     if (!status.ok()) reply.add_not_healed(absl::StrCat(status.message()));
   }
   relay_->Close(attached ? drain : absl::ZeroDuration());
+  for (std::string& note : resolvers_.Close(attached ? drain : absl::ZeroDuration())) reply.add_notes(std::move(note));
   TellCalls();
   finish_reply_ = reply;
   return reply;
@@ -317,6 +323,7 @@ void Session::Watch() {
       TellCalls();
       if (watching_edges_) {
         for (auto& [name, intercept] : intercepts_) FollowProcesses(*services_.at(name), *intercept).IgnoreError();
+        resolvers_.FollowProcesses();
       }
     }
     if (now >= next_sample) {

@@ -19,6 +19,7 @@
 #include "agent/net/relay.h"
 #include "agent/process/running_service.h"
 #include "agent/process/sample.h"
+#include "agent/resolvers.h"
 #include "proto/agent.pb.h"
 
 namespace squall {
@@ -99,7 +100,8 @@ class Session {
   // Fixed once watching_services_ is set: from then on the watching thread reads it too.
   std::map<std::string, std::unique_ptr<RunningService>> services_;
   std::atomic<bool> watching_services_ = false;
-  std::atomic<bool> watching_edges_ = false;  // the same for intercepts_
+  std::atomic<bool> watching_edges_ = false;  // the same for intercepts_ and resolvers_
+  Resolvers resolvers_;
   std::unique_ptr<Heartbeat> heartbeat_;
   std::thread watcher_;
 };

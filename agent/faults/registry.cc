@@ -19,6 +19,7 @@ std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& c
     case Fault::kKill:
       return MakeKill(fault.kill(), context);
     case Fault::kDns:
+      return MakeDns(fault.name(), fault.dns(), context);
     case Fault::kCpu:
     case Fault::KIND_NOT_SET:
       break;
