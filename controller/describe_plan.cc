@@ -159,6 +159,13 @@ const Edge* FindEdge(const Scenario& scenario, const std::string& name) {
   return nullptr;
 }
 
+const Service* FindService(const Scenario& scenario, const std::string& name) {
+  for (const Service& service : scenario.services()) {
+    if (service.name() == name) return &service;
+  }
+  return nullptr;
+}
+
 std::string EdgeMechanism(const Edge& edge) {
   return edge.relay_at().empty()
              ? absl::StrCat("connects of ", edge.from(), " redirected to a relay (cgroup BPF; needs root)")
@@ -244,7 +251,21 @@ void AddFault(const Scenario& scenario, const PlannedFault& planned, absl::Durat
                            ? absl::StrCat("started again after ", Human(fault.kill().restart_after()))
                            : "nothing to undo: squall leaves it dead");
       return;
-    case Fault::kDns:
+    case Fault::kDns: {
+      page.Event(time, fault.name(),
+                 absl::StrCat(DescribeFault(fault), ", for ", HumanDuration(planned.until - planned.at)));
+      const Service* service = FindService(scenario, fault.dns().service());
+      page.MoreOfEvent("scope:", service != nullptr && !service->resolver_at().empty()
+                                     ? absl::StrCat("process: queries that ", service->name(), " or others send to ",
+                                                    service->resolver_at())
+                                     : absl::StrCat("process: queries of ", fault.dns().service(), ", of no other process"));
+      if (service != nullptr) page.MoreOfEvent("through:", ResolverMechanism(*service));
+      page.MoreOfEvent("undone by:",
+                       service != nullptr && !service->resolver_at().empty()
+                           ? "the resolver forwards every query; it lives in the agent and dies with it"
+                           : "the resolver forwards every query; redirection is BPF links that die with the agent");
+      return;
+    }
     case Fault::kCpu:
     case Fault::KIND_NOT_SET:
       return;
@@ -345,6 +366,37 @@ void AddGuardrails(const Scenario& scenario, Page& page) {
   }
 }
 
+std::string DescribeAnswer(const Dns& dns) {
+  switch (dns.answer()) {
+    case Dns::ANSWER_NXDOMAIN:
+      return "NXDOMAIN";
+    case Dns::ANSWER_SERVFAIL:
+      return "SERVFAIL";
+    case Dns::ANSWER_REFUSED:
+      return "REFUSED";
+    case Dns::ANSWER_TIMEOUT:
+      return "no answer";
+    case Dns::ANSWER_EMPTY:
+      return "an answer without addresses";
+    case Dns::ANSWER_WRONG_ADDRESS:
+      return absl::StrCat("the wrong ", dns.addresses_size() == 1 ? "address " : "addresses ",
+                          absl::StrJoin(dns.addresses(), ", "));
+    case Dns::ANSWER_DELAYED:
+      return "the right answer";
+    default:
+      return "nothing";
+  }
+}
+
+// "NXDOMAIN to A queries of orders for recommend.test, 200 ms late".
+std::string DescribeDns(const Dns& dns) {
+  const std::string type = dns.type() == Dns::RECORD_TYPE_A ? "A " : dns.type() == Dns::RECORD_TYPE_AAAA ? "AAAA " : "";
+  const bool all = dns.names_size() == 1 && dns.names(0) == "*";
+  return absl::StrCat(DescribeAnswer(dns), " to ", type, "queries of ", dns.service(), " for ",
+                      all ? "any name" : absl::StrJoin(dns.names(), ", "),
+                      Length(dns.delay()) > absl::ZeroDuration() ? absl::StrCat(", ", Human(dns.delay()), " late") : "");
+}
+
 std::string Direction(const Latency& latency) {
   switch (latency.direction()) {
     case Latency::DIRECTION_REQUEST:
@@ -357,6 +409,14 @@ std::string Direction(const Latency& latency) {
 }
 
 }  // namespace
+
+std::string ResolverMechanism(const Service& service) {
+  if (!service.resolver_at().empty()) {
+    return absl::StrCat("resolver at ", service.resolver_at(), ", which forwards to ", service.nameserver(), "; no privileges");
+  }
+  return absl::StrCat("queries to ", service.nameserver().empty() ? "port 53" : service.nameserver(),
+                      " redirected to a resolver (cgroup BPF; needs root)");
+}
 
 std::string DescribeFault(const Fault& fault) {
   switch (fault.kind_case()) {
@@ -373,6 +433,7 @@ std::string DescribeFault(const Fault& fault) {
                               ? absl::StrCat(", started again after ", Human(fault.kill().restart_after()))
                               : "");
     case Fault::kDns:
+      return DescribeDns(fault.dns());
     case Fault::kCpu:
     case Fault::KIND_NOT_SET:
       return "nothing";

@@ -33,6 +33,9 @@ absl::Duration JudgedWindow(const Load& load);
 // What `squall check` prints: who, what, when, scope, mechanism, undone by what. At most 100 columns wide.
 std::string DescribePlan(const Scenario& scenario, const Plan& plan);
 
+// For a service that a dns fault is about, or with `resolver_at`: how its queries are reached.
+std::string ResolverMechanism(const Service& service);
+
 // "500 ms on every response over recommend", "SIGKILL to recommend, started again after 4 s".
 std::string DescribeFault(const Fault& fault);
 

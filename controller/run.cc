@@ -284,6 +284,14 @@ Run::Ending Run::SetUp() {
     (*header_.mutable_edge_mechanisms())[edge.name()] =
         edge.relay_at().empty() ? "connects redirected by cgroup BPF" : absl::StrCat("relay at ", edge.relay_at());
   }
+  for (const Service& service : scenario_.services()) {
+    const bool asked = std::any_of(scenario_.faults().begin(), scenario_.faults().end(), [&](const Fault& fault) {
+      return fault.has_dns() && fault.dns().service() == service.name();
+    });
+    if (asked || !service.resolver_at().empty()) {
+      (*header_.mutable_resolver_mechanisms())[service.name()] = ResolverMechanism(service);
+    }
+  }
   Record header;
   *header.mutable_header() = header_;
   Append(header);
@@ -300,6 +308,8 @@ Run::Ending Run::SetUp() {
   PrepareReply prepared;
   status = agent_->Call(&Agent::Stub::Prepare, prepare, prepared);
   if (!status.ok()) return HarnessFailed("this host cannot do it, and nothing was touched", status);
+
+  for (const std::string& note : prepared.notes()) Say(note);
 
   doing_ = "starting services";
   StartServicesReply started;
@@ -403,6 +413,7 @@ void Run::TearDown(const Ending& ending) {
     FinishReply reply;
     const absl::Status status = agent_->Call(&Agent::Stub::Finish, request, reply);
     for (const std::string& left : reply.not_healed()) not_healed_.push_back(left);
+    for (const std::string& note : reply.notes()) Say(note);
     if (!status.ok() && !absl::IsNotFound(status)) {
       not_healed_.push_back(absl::StrCat("the agent does not confirm that it healed: ", status.message()));
     }

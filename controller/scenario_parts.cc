@@ -1,3 +1,5 @@
+#include <arpa/inet.h>
+
 #include <map>
 #include <set>
 #include <string>
@@ -42,7 +44,37 @@ void CheckAttach(const Service& service, const std::string& path, Reading& readi
   }
 }
 
+// Whom a service asks for names must not have to be looked up itself.
+bool IsIpWithPort(const std::string& address) {
+  const std::string host = address.substr(0, address.rfind(':'));
+  in6_addr ip;
+  if (inet_pton(AF_INET, host.c_str(), &ip) == 1) return true;
+  return host.size() > 2 && inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), &ip) == 1;
+}
+
+void CheckNameServer(const Service& service, const std::string& path, Reading& reading) {
+  const std::string nameserver = absl::StrCat(path, ".nameserver");
+  const std::string resolver_at = absl::StrCat(path, ".resolver_at");
+  if (!reading.Sound(nameserver) || !reading.Sound(resolver_at)) return;
+  for (const auto& [at, address] : {std::pair{nameserver, service.nameserver()}, {resolver_at, service.resolver_at()}}) {
+    if (!address.empty() && !IsIpWithPort(address)) {
+      reading.Report(at, absl::StrCat(Quoted(address), " is no IP address with a port; write for example \"127.0.0.1:15353\""));
+    }
+  }
+  if (service.resolver_at().empty()) return;
+  if (service.nameserver().empty()) {
+    reading.Report(resolver_at,
+                   "resolver_at needs a server to which it forwards; write beside it for example nameserver: "
+                   "\"127.0.0.53:53\"");
+  } else if (service.nameserver() == service.resolver_at()) {
+    reading.Report(resolver_at,
+                   "resolver_at is the address of the name server itself; write another, free port, for example "
+                   "\"127.0.0.1:15353\"");
+  }
+}
+
 void CheckService(const Service& service, const std::string& path, Reading& reading) {
+  CheckNameServer(service, path, reading);
   const bool run = reading.Given(absl::StrCat(path, ".run"));
   const bool attach = reading.Given(absl::StrCat(path, ".attach"));
   if (run && attach) {
@@ -63,11 +95,20 @@ void CheckService(const Service& service, const std::string& path, Reading& read
 }
 
 void CheckServices(const Scenario& scenario, Reading& reading) {
-  std::map<std::string, std::string> attached;  // service by how it is found
+  std::map<std::string, std::string> attached;   // service by how it is found
+  std::map<std::string, std::string> resolvers;  // service by resolver_at
   for (int i = 0; i < scenario.services_size(); ++i) {
     const Service& service = scenario.services(i);
     const std::string path = ItemPath("services", i);
     CheckService(service, path, reading);
+    if (!service.resolver_at().empty() && reading.Sound(absl::StrCat(path, ".resolver_at"))) {
+      const auto [holder, is_free] = resolvers.emplace(service.resolver_at(), service.name());
+      if (!is_free) {
+        reading.Report(absl::StrCat(path, ".resolver_at"),
+                       absl::StrCat("the queries of ", Quoted(holder->second), " are answered at ",
+                                    service.resolver_at(), " already; write another, free port"));
+      }
+    }
     if (!service.has_attach() || !reading.Sound(absl::StrCat(path, ".attach"))) continue;
     const auto [first, is_new] = attached.emplace(service.attach().SerializeAsString(), service.name());
     if (is_new) continue;

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "base/text.h"
+#include "controller/dns_checks.h"
 #include "controller/plan.h"
 #include "controller/scalars.h"
 #include "controller/scenario_checks.h"
@@ -96,8 +97,11 @@ class TimingChecker {
         CheckKill(fault.kill(), absl::StrCat(path, ".kill"));
         return;
       case Fault::kDns:
-    case Fault::kCpu:
-    case Fault::KIND_NOT_SET:
+        CheckLasts(path);
+        CheckDns(fault.dns(), absl::StrCat(path, ".dns"), reading_);
+        return;
+      case Fault::kCpu:
+      case Fault::KIND_NOT_SET:
         return;
     }
   }
@@ -227,6 +231,7 @@ class TimingChecker {
         if (!first.known || !second.known) continue;
         if (first.fault->has_latency() && second.fault->has_latency()) CheckLatencies(first, second);
         if (IsKill(first) && IsKill(second)) CheckKills(first, second);
+        if (first.fault->has_dns() && second.fault->has_dns()) CheckAnswers(first, second);
       }
     }
   }
@@ -239,6 +244,17 @@ class TimingChecker {
                     absl::StrCat(Quoted(second.fault->name()), " (", Span(second), ") and ",
                                  Quoted(first.fault->name()), " (", Span(first), ") both delay edge ", edge,
                                  " at the same time; write ", AtFor(second, first.until), " or later"));
+  }
+
+  // REQUIRES: first.at <= second.at.
+  void CheckAnswers(const Timed& first, const Timed& second) {
+    if (second.at >= first.until) return;
+    const std::string name = NameOfBoth(first.fault->dns(), second.fault->dns());
+    if (name.empty()) return;
+    reading_.Report(second.path, absl::StrCat(Quoted(second.fault->name()), " (", Span(second), ") and ",
+                                              Quoted(first.fault->name()), " (", Span(first), ") both answer ",
+                                              Quoted(name), " at the same time; write ", AtFor(second, first.until),
+                                              " or later, or other names"));
   }
 
   // REQUIRES: first.at <= second.at.
@@ -289,6 +305,16 @@ class TimingChecker {
     }
   }
 
+  // How long a fault makes calls wait at the least; none: not at all.
+  static absl::Duration LeastWait(const Fault& fault) {
+    if (fault.has_dns()) {
+      return fault.dns().answer() == Dns::ANSWER_TIMEOUT ? absl::InfiniteDuration() : FromProto(fault.dns().delay());
+    }
+    if (!fault.has_latency()) return absl::ZeroDuration();
+    const int waits = fault.latency().direction() == Latency::DIRECTION_BOTH ? 2 : 1;
+    return waits * (FromProto(fault.latency().delay()) - FromProto(fault.latency().jitter()));
+  }
+
   // Only a dependency that answers later than the limit shows whether the service keeps its deadline.
   void CheckExercised(const Timeout& timeout, absl::Duration limit, const std::string& path) {
     std::string longest_name;
@@ -296,10 +322,8 @@ class TimingChecker {
     for (const Timed& timed : timed_) {
       if (!timeout.fault().empty() && timed.fault->name() != timeout.fault()) continue;
       if (!reading_.Sound(timed.path)) return;
-      if (!timed.fault->has_latency()) continue;
-      const Latency& latency = timed.fault->latency();
-      const int waits = latency.direction() == Latency::DIRECTION_BOTH ? 2 : 1;
-      const absl::Duration least = waits * (FromProto(latency.delay()) - FromProto(latency.jitter()));
+      const absl::Duration least = LeastWait(*timed.fault);
+      if (least <= absl::ZeroDuration()) continue;
       if (least >= limit) return;
       if (longest_name.empty() || least > longest) {
         longest = least;
@@ -313,7 +337,8 @@ class TimingChecker {
       const std::string where =
           timeout.fault().empty() ? "no fault here" : absl::StrCat("not ", Quoted(timeout.fault()));
       reading_.Report(
-          path, absl::StrCat("impossible timing: only a latency makes requests run into a deadline, and ",
+          path, absl::StrCat("impossible timing: only a latency, or a dns fault that answers late or never, makes requests run into a "
+                             "deadline, and ",
                              where, " is one; add ", needed));
       return;
     }

@@ -86,6 +86,13 @@ BreakerScene SceneOf(const CircuitBreaker& spec, const Timeline& timeline, const
 
 std::optional<Obstacle> VisibilityGate(const BreakerScene& scene) {
   const std::string& edge = scene.spec->edge();
+  for (const FaultTime::Part& part : scene.time.parts) {
+    if (!part.fault->has_dns()) continue;
+    return Obstacle{absl::StrCat("under the dns fault ", part.fault->name(), " calls over edge ", edge,
+                                 " vanish whether or not a breaker opens: a service that cannot find its peer "
+                                 "does not call it"),
+                    "judge the breaker under a `latency` or a `kill`: name that one as its `fault`"};
+  }
   if (scene.calls_per_request < 0.01) {
     return Obstacle{
         absl::StrCat("load ", scene.load->name(), " makes no calls over edge ", edge, " at baseline"),

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/text.h"
 #include "controller/assertions/durations.h"
 #include "controller/assertions/words.h"
@@ -51,6 +52,16 @@ std::optional<Obstacle> EvidenceGate(const Fault& fault, const Evidence& evidenc
                                    evidence.signalled(), " signalled processes went away"),
                       "use `signal: SIGKILL`, or let the service end on this signal"};
     case Fault::kDns:
+      if (!evidence.answered().empty()) return std::nullopt;
+      return Obstacle{
+          absl::StrCat("fault ", fault.name(), " was not observed: ", fault.dns().service(), " asked for none of ",
+                       absl::StrJoin(fault.dns().names(), ", "), " while it acted",
+                       evidence.forwarded() > 0
+                           ? absl::StrCat(" (it asked ", Counted(evidence.forwarded(), "time"), " for other names)")
+                           : ""),
+          "check the names as they are asked, search domains included; otherwise the service keeps addresses or connections "
+          "(a cache, a pool: raise `for` beyond the records' TTL), or finds the name in /etc/hosts or through a "
+          "daemon over a unix socket (nscd, systemd-resolved)"};
     case Fault::kCpu:
     case Fault::KIND_NOT_SET:
       break;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "base/text.h"
 #include "controller/assertions/gates.h"
@@ -90,6 +91,32 @@ std::string KillSeen(const Evidence& evidence) {
   return seen;
 }
 
+// "412 queries answered so: 206 for recommend.test A, 206 for recommend.test AAAA".
+std::string DnsSeen(const Evidence& evidence) {
+  constexpr size_t kMostNamed = 4;
+  const std::string others =
+      evidence.forwarded() == 0
+          ? ""
+          : absl::StrCat("; ", Grouped(evidence.forwarded()), evidence.forwarded() == 1 ? " other" : " others", " forwarded");
+  if (evidence.answered().empty()) return absl::StrCat("not observed: no query for its names", others);
+  int64_t all = 0;
+  std::vector<std::pair<std::string, int64_t>> names(evidence.answered().begin(), evidence.answered().end());
+  std::sort(names.begin(), names.end());
+  std::vector<std::string> parts;
+  for (const auto& [name, count] : names) {
+    all += count;
+    if (parts.size() < kMostNamed) parts.push_back(absl::StrCat(Grouped(count), " for ", name));
+  }
+  if (names.size() > kMostNamed) parts.push_back("...");
+  std::string seen = absl::StrCat(Grouped(all), all == 1 ? " query" : " queries", " answered so: ",
+                                  absl::StrJoin(parts, ", "), others);
+  if (evidence.achieved_p50_ns() > 0) {
+    absl::StrAppend(&seen, "; achieved p50 ", Tenths(evidence.achieved_p50_ns()), ", p99 ",
+                    Tenths(evidence.achieved_p99_ns()), " of ", HumanNanos(evidence.requested_ns()), " asked");
+  }
+  return seen;
+}
+
 std::string Seen(const Fault& fault, const FaultSpan& span) {
   if (span.injection_failed) {
     return span.message.empty() ? "could not be injected"
@@ -105,6 +132,8 @@ std::string Seen(const Fault& fault, const FaultSpan& span) {
       seen = KillSeen(span.evidence);
       break;
     case Fault::kDns:
+      seen = DnsSeen(span.evidence);
+      break;
     case Fault::kCpu:
     case Fault::KIND_NOT_SET:
       break;

@@ -284,19 +284,24 @@ std::string Notes(const RunResult& result) {
   return absl::StrCat(out, "</ul></section>\n");
 }
 
+void AddMechanisms(absl::string_view title, const google::protobuf::Map<std::string, std::string>& by_name, std::string& out) {
+  if (by_name.empty()) return;
+  // A map of protobuf has no order of its own.
+  std::vector<std::pair<std::string, std::string>> mechanisms(by_name.begin(), by_name.end());
+  std::sort(mechanisms.begin(), mechanisms.end());
+  absl::StrAppend(&out, "<h3>", title, "</h3><dl class=\"details\">");
+  for (const auto& [name, mechanism] : mechanisms) absl::StrAppend(&out, Entry(name, mechanism));
+  absl::StrAppend(&out, "</dl>\n");
+}
+
 std::string ScenarioHtml(const Timeline& timeline) {
   std::string out =
       "<section><h2>The scenario</h2>\n<p class=\"none\">As it was carried out: defaults and references "
       "filled in, "
       "secrets left out.</p>\n<pre tabindex=\"0\">";
   absl::StrAppend(&out, Escape(ScenarioText(timeline.header.scenario())), "</pre>\n");
-  // A map of protobuf has no order of its own.
-  std::vector<std::pair<std::string, std::string>> mechanisms(timeline.header.edge_mechanisms().begin(),
-                                                              timeline.header.edge_mechanisms().end());
-  std::sort(mechanisms.begin(), mechanisms.end());
-  if (!mechanisms.empty()) absl::StrAppend(&out, "<h3>How each edge was reached</h3><dl class=\"details\">");
-  for (const auto& [edge, mechanism] : mechanisms) absl::StrAppend(&out, Entry(edge, mechanism));
-  if (!mechanisms.empty()) absl::StrAppend(&out, "</dl>\n");
+  AddMechanisms("How each edge was reached", timeline.header.edge_mechanisms(), out);
+  AddMechanisms("How queries for names were reached", timeline.header.resolver_mechanisms(), out);
   return absl::StrCat(out, "</section>\n");
 }
 
