@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/target/flags.h"
+#include "tests/target/names.h"
 #include "tests/target/recommender.h"
 #include "tests/target/server.h"
 
@@ -36,11 +37,18 @@ int Main(int argc, char** argv) {
   CLI::App app("orders: GET and POST /order answer with JSON, GET /healthz with ok.");
   app.add_option("--host", host, "Address to listen on")->capture_default_str();
   app.add_option("--port", port, "Port to listen on")->required()->check(CLI::Range(1, 65535));
-  app.add_option("--recommend", recommend, "HOST:PORT of the recommend service")
+  app.add_option("--recommend", recommend, "HOST:PORT of the recommend service; a name is asked for with each call")
       ->required()
       ->check([](const std::string& text) {
         return ParseHostPort(text) ? "" : absl::StrCat(text, " is not HOST:PORT");
       });
+  app.add_option("--nameserver", options.nameservers,
+                 "IP:PORT of a DNS server for that name, asked in turn; none: those of /etc/resolv.conf")
+      ->check([](const std::string& text) {
+        return IsNameServer(text) ? "" : absl::StrCat(text, " is no IP:PORT");
+      });
+  AddDuration(app, "--ask-again-after", options.ask_again_after,
+              "Time after which a DNS server that does not answer is asked again");
   AddDuration(app, "--deadline", options.deadline,
               "Time after which an order is answered without a recommendation");
   app.add_option("--workers", options.workers, "Calls to the recommend service at a time")

@@ -25,7 +25,7 @@ int WorkersOf(const RecommenderOptions& options) {
 
 Recommender::Recommender(const RecommenderOptions& options)
     : options_(options), breaker_(kFailuresToTrip, options.breaker_open_time) {
-  for (int i = 0; i < WorkersOf(options); ++i) workers_.push_back(std::make_unique<Worker>(options.address));
+  for (int i = 0; i < WorkersOf(options); ++i) workers_.push_back(std::make_unique<Worker>(options));
   for (const auto& worker : workers_)
     worker->thread = std::thread([this, &worker = *worker] { Run(worker); });
 }

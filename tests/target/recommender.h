@@ -36,6 +36,9 @@ enum class Mutant {
 
 struct RecommenderOptions {
   HostPort address;
+  // Where the address is a name: who is asked for it, "IP:PORT" (none: those of /etc/resolv.conf), and how soon again.
+  std::vector<std::string> nameservers;
+  absl::Duration ask_again_after = absl::Milliseconds(100);
   int workers = 4;
   absl::Duration deadline = absl::Milliseconds(300);
   absl::Duration breaker_open_time = absl::ZeroDuration();  // zero: no breaker
@@ -64,7 +67,8 @@ class Recommender {
     std::promise<std::optional<std::string>> answer;
   };
   struct Worker {
-    explicit Worker(const HostPort& address) : upstream(address) {}
+    explicit Worker(const RecommenderOptions& options)
+        : upstream(options.address, Names{options.nameservers, options.ask_again_after}) {}
     Upstream upstream;
     std::atomic<bool> ended{false};
     std::thread thread;
