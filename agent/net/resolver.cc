@@ -34,6 +34,7 @@ constexpr size_t kMostBuffered = 256 << 10;  // of a connection, towards one sid
 constexpr size_t kMostNames = 256;           // counted each by itself
 constexpr size_t kLargestMessage = 65535;
 constexpr int64_t kSweepEveryNs = 1'000'000'000;
+constexpr absl::Duration kReleasedWithin = absl::Seconds(2);
 constexpr int64_t kFlowIdleNs = 30'000'000'000;
 constexpr int kAtOnce = 64;  // messages of one socket before others get their turn
 
@@ -168,19 +169,17 @@ class Resolver::Loop {
     absl::MutexLock lock(&mutex_);
     rules_.erase(std::remove_if(rules_.begin(), rules_.end(), [&](const Rule& rule) { return rule.fault == fault; }),
                  rules_.end());
-    std::vector<Held> freed;
-    for (auto held = held_.begin(); held != held_.end();) {
-      if (held->second.fault != fault) {
-        ++held;
-        continue;
-      }
-      freed.push_back(LetGo(held++));
-    }
-    for (const Held& held : freed) held.is_query ? Forward(held.asker, held.message) : Send(held.asker, held.message);
-    const bool left = FindRule(fault) != nullptr || std::any_of(held_.begin(), held_.end(), [&](const auto& held) {
-                        return held.second.fault == fault;
-                      });
-    return left ? absl::InternalError("answers are still held back") : absl::OkStatus();
+    // What is held back is due now: the thread sees to it, since only it is inside the network namespace.
+    std::multimap<int64_t, Held> all;
+    all.swap(held_);
+    for (auto& [at_ns, held] : all) held_.emplace(held.fault == fault ? 0 : at_ns, std::move(held));
+    Wake();
+    const auto none_left = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return std::none_of(held_.begin(), held_.end(), [&](const auto& held) { return held.second.fault == fault; });
+    };
+    return mutex_.AwaitWithTimeout(absl::Condition(&none_left), kReleasedWithin)
+               ? absl::OkStatus()
+               : absl::InternalError("answers are still held back");
   }
 
   Evidence EvidenceOf(const std::string& fault) {
@@ -340,10 +339,10 @@ class Resolver::Loop {
     while (!held_.empty() && held_.begin()->first <= BootNanos()) Release(LetGo(held_.begin()));
   }
 
-  // Answers as the fault says, and counts it.
+  // Answers as the fault says, and counts it; rightly, once the fault is healed.
   void Release(const Held& held) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const Rule* rule = FindRule(held.fault);
-    if (rule == nullptr) return;
+    if (rule == nullptr) return held.is_query ? Forward(held.asker, held.message) : Send(held.asker, held.message);
     DnsCount& count = counts_[held.fault];
     const bool by_itself = count.answered.size() < kMostNames || count.answered.count(held.what) > 0;
     ++count.answered[by_itself ? held.what : "other names"];

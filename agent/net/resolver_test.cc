@@ -205,7 +205,10 @@ TEST_P(ResolverTest, MoreClientsThanItKeepsDoNotKeepTheLastFromItsAnswer) {
     clients.push_back(Client());
     ASSERT_TRUE(clients.back().Send(MakeQuery("recommend.test")));
   }
-  EXPECT_EQ(Told(clients.back().Ask(MakeQuery("other.test"))), "NOERROR 127.0.0.8");
+  // A burst of datagrams may overflow a socket on the way; a client asks again.
+  std::string told;
+  for (int i = 0; i < 10 && told.empty(); ++i) told = clients.back().Ask(MakeQuery("other.test"), 1000);
+  EXPECT_EQ(Told(told), "NOERROR 127.0.0.8");
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, ResolverTest,
