@@ -105,6 +105,18 @@ TEST(FaultGate, TakesConnectionsAloneAsEvidenceOfLatency) {
   EXPECT_THAT(Faults(builder), HasSubstr("fault slow touched no traffic: nothing crossed edge recommend"));
 }
 
+TEST(FaultGate, WantsAQueryAnsweredAsTheDnsFaultSays) {
+  TimelineBuilder builder = TimelineBuilder().Names("gone", 1, 2);
+  EXPECT_THAT(Faults(builder), IsEmpty());
+  Evidence& evidence = *builder.Event("gone", FaultEvent::HEALED).mutable_evidence();
+  evidence.clear_answered();
+  EXPECT_EQ(Faults(builder),
+            "fault gone was not observed: orders asked for none of recommend.test while it acted (it asked 3 times for other "
+            "names)");
+  evidence.clear_forwarded();
+  EXPECT_EQ(Faults(builder), "fault gone was not observed: orders asked for none of recommend.test while it acted");
+}
+
 TEST(FaultGate, WantsEveryKilledProcessGone) {
   TimelineBuilder builder = TimelineBuilder().Kill("gone", 1, 2);
   builder.Event("gone", FaultEvent::HEALED).mutable_evidence()->set_gone(1);

@@ -61,6 +61,19 @@ class TimelineBuilder {
     return Span(name, injected, healed, evidence);
   }
 
+  // NXDOMAIN to queries of orders for recommend.test, with evidence and confirmed healing.
+  TimelineBuilder& Names(const std::string& name, double injected, double healed) {
+    Fault* fault = scenario.add_faults();
+    fault->set_name(name);
+    fault->mutable_dns()->set_service("orders");
+    fault->mutable_dns()->add_names("recommend.test");
+    fault->mutable_dns()->set_answer(Dns::ANSWER_NXDOMAIN);
+    Evidence evidence;
+    (*evidence.mutable_answered())["recommend.test A"] = 200;
+    evidence.set_forwarded(3);
+    return Span(name, injected, healed, evidence);
+  }
+
   // SIGKILL to recommend. `restarted` < 0: it stays dead.
   TimelineBuilder& Kill(const std::string& name, double killed, double restarted) {
     Fault* fault = scenario.add_faults();

@@ -93,7 +93,7 @@ Checkout::Checkout() {
   fs::permissions(path_, fs::perms::others_exec | fs::perms::others_read, fs::perm_options::add);
   fs::copy(Runfiles() / "scenarios", fs::path(path_) / "scenarios", fs::copy_options::recursive);
   // Copies, so that a user who may not read the build's folder can run them too.
-  for (const char* binary : {"controller/squall", "agent/squall-agent", "tests/target/orders", "tests/target/recommend"}) {
+  for (const char* binary : {"controller/squall", "agent/squall-agent", "tests/target/nameserver", "tests/target/orders", "tests/target/recommend"}) {
     const fs::path copy = fs::path(path_) / "bazel-bin" / binary;
     fs::create_directories(copy.parent_path());
     fs::copy_file(fs::canonical(Runfiles() / binary), copy);
