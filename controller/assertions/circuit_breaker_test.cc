@@ -161,6 +161,18 @@ TEST(CircuitBreaker, PassesWithSeveralProbesWhereTheyAreAllowed) {
   EXPECT_THAT(verdict.reason(), HasSubstr("let 10 calls through at once when it tried again; at most 9 may"));
 }
 
+TEST(CircuitBreaker, IsNotJudgedUnderADnsFault) {
+  // Calls vanish as if it had opened, and it has none.
+  TimelineBuilder builder;
+  builder.Names("gone", kInjected, kHealed).Answer(0, kEnd, Reply{});
+  for (double at = 0; at < kEnd; at += TimelineBuilder::kEverySeconds) {
+    if (at < kInjected || at >= kHealed) builder.AddCall(at, 5, ANSWERED);
+  }
+  const Verdict verdict = Judged(builder);
+  EXPECT_EQ(verdict.result(), Verdict::INCONCLUSIVE) << verdict.DebugString();
+  EXPECT_THAT(verdict.reason(), HasSubstr("calls over edge recommend vanish whether or not a breaker opens"));
+}
+
 TEST(CircuitBreaker, FailsWhenItNeverOpens) {
   Breaker breaker;
   breaker.trips_at = 0;
