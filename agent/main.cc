@@ -19,7 +19,9 @@
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "agent/guardian.h"
+#include "agent/local_socket.h"
 #include "agent/process/cgroup.h"
+#include "agent/process/hold.h"
 #include "agent/process/main_thread.h"
 #include "agent/service.h"
 
@@ -75,6 +77,12 @@ int main(int argc, char** argv) {
   sigprocmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
   squall::SweepCgroups();
+  squall::SweepHolds();
+  // Not being found by `squall status` is no reason not to work.
+  const absl::StatusOr<std::string> local = squall::MakeLocalSocketPath();
+  if (!local.ok()) {
+    Complain(0, "squall status will not see this agent: " + std::string(local.status().message()));
+  }
 
   squall::MainThread main_thread;
   squall::AgentService service(&main_thread, &*guardian);
@@ -83,9 +91,11 @@ int main(int argc, char** argv) {
   builder.SetMaxReceiveMessageSize(64 << 20);
   const mode_t before = umask(0077);  // the socket is for this user only
   if (fd < 0) builder.AddListeningPort(listen, grpc::InsecureServerCredentials());
+  if (local.ok()) builder.AddListeningPort("unix:" + *local, grpc::InsecureServerCredentials());
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   umask(before);
   if (server == nullptr) return Complain(kFailed, "cannot serve on " + listen);
+  if (local.ok()) chmod(local->c_str(), 0600);
   if (fd >= 0) {
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     fcntl(fd, F_SETFL, O_NONBLOCK);
@@ -112,5 +122,6 @@ int main(int argc, char** argv) {
   main_thread.Serve();
   watcher.join();
   server->Wait();
+  if (local.ok()) unlink(local->c_str());
   return 0;
 }

@@ -1,5 +1,7 @@
 #include "agent/service.h"
 
+#include <unistd.h>
+
 #include <atomic>
 #include <thread>
 #include <utility>
@@ -8,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "base/clock.h"
 #include "base/durations.h"
+#include "base/version.h"
 
 namespace squall {
 namespace {
@@ -67,7 +70,8 @@ grpc::Status AgentService::Hold(grpc::ServerContext* context, grpc::ServerReader
     if (session_ != nullptr) {
       return ToGrpc(absl::AlreadyExistsError(absl::StrCat("this agent serves run '", session_->run_id(), "'")));
     }
-    session = std::make_shared<Session>(first.run_id(), first.holder(), lease, main_thread_, guardian_);
+    session = std::make_shared<Session>(first.run_id(), first.holder(), lease, ToDuration(first.expected()), main_thread_,
+                                        guardian_);
     session_ = session;
   }
   // Says that the run is open: from here on other calls may name it.
@@ -181,6 +185,31 @@ grpc::Status AgentService::Finish(grpc::ServerContext*, const FinishRequest* req
   *reply = (*session)->Finish(request->at_once() ? absl::ZeroDuration() : kDrain);
   // Lets the stream end once everything has been told.
   (*session)->events().Close();
+  return grpc::Status::OK;
+}
+
+std::shared_ptr<Session> AgentService::Open() {
+  absl::MutexLock lock(&mutex_);
+  return session_;
+}
+
+grpc::Status AgentService::ListRuns(grpc::ServerContext*, const ListRunsRequest*, ListRunsReply* reply) {
+  if (const std::shared_ptr<Session> session = Open()) *reply->add_runs() = session->Describe();
+  reply->set_agent_version(kVersion);
+  char host[256] = {};
+  gethostname(host, sizeof(host) - 1);
+  reply->set_host(host);
+  return grpc::Status::OK;
+}
+
+grpc::Status AgentService::EndRuns(grpc::ServerContext*, const EndRunsRequest* request, EndRunsReply* reply) {
+  const std::shared_ptr<Session> session = Open();
+  if (session == nullptr || (!request->run_id().empty() && request->run_id() != session->run_id())) {
+    return grpc::Status::OK;
+  }
+  const FinishReply finished = session->End(request->by());
+  reply->add_ended(session->run_id());
+  *reply->mutable_not_healed() = finished.not_healed();
   return grpc::Status::OK;
 }
 

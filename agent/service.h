@@ -31,9 +31,13 @@ class AgentService : public Agent::Service {
   grpc::Status Inject(grpc::ServerContext*, const InjectRequest* request, FaultReply* reply) override;
   grpc::Status Heal(grpc::ServerContext*, const HealRequest* request, FaultReply* reply) override;
   grpc::Status Finish(grpc::ServerContext*, const FinishRequest* request, FinishReply* reply) override;
+  grpc::Status ListRuns(grpc::ServerContext*, const ListRunsRequest*, ListRunsReply* reply) override;
+  grpc::Status EndRuns(grpc::ServerContext*, const EndRunsRequest* request, EndRunsReply* reply) override;
 
  private:
   absl::StatusOr<std::shared_ptr<Session>> Find(const std::string& run_id);
+  // The run that is served now; null without one.
+  std::shared_ptr<Session> Open();
 
   MainThread* const main_thread_;
   const Guardian* const guardian_;

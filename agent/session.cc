@@ -32,11 +32,13 @@ uint64_t SeedOf(int64_t run_seed, const std::string& fault) {
 
 }  // namespace
 
-Session::Session(std::string run_id, std::string holder, absl::Duration lease, MainThread* main_thread,
-                 const Guardian* guardian)
+Session::Session(std::string run_id, std::string holder, absl::Duration lease, absl::Duration expected,
+                 MainThread* main_thread, const Guardian* guardian)
     : run_id_(std::move(run_id)),
       holder_(std::move(holder)),
       lease_(lease),
+      expected_(expected),
+      started_(absl::Now()),
       main_thread_(main_thread),
       guardian_(guardian),
       renewed_ns_(BootNanos()) {
@@ -67,6 +69,11 @@ absl::StatusOr<PrepareReply> Session::Prepare(const PrepareRequest& request) {
   const absl::Status status = CheckPlaces(request.scenario());
   if (!status.ok()) return status;
   request_ = request;
+  {
+    absl::MutexLock shown_lock(&shown_mutex_);
+    shown_.scenario = request.scenario().name();
+    for (const Service& service : request.scenario().services()) shown_.services.push_back(service.name());
+  }
   PrepareReply reply;
   for (const Edge& edge : request.scenario().edges()) {
     (*reply.mutable_edge_mechanisms())[edge.name()] =
@@ -231,8 +238,58 @@ FaultEvent Session::Tell(const std::string& fault, FaultEvent::State state, std:
   const auto found = faults_.find(fault);
   if (found != faults_.end()) *event.mutable_evidence() = found->second.fault->Seen();
   FaultEvent told = event;
+  Note(told);
   events_.Push(std::move(record));
   return told;
+}
+
+// Keeps what others are shown in step with what the controller is told.
+void Session::Note(const FaultEvent& event) {
+  absl::MutexLock lock(&shown_mutex_);
+  const auto shown = shown_.faults.find(event.fault());
+  if (shown == shown_.faults.end()) return;
+  shown->second.evidence = event.evidence();
+  if (event.state() == FaultEvent::HEALED) shown_.faults.erase(shown);
+}
+
+HeldRun Session::Describe() {
+  if (mutex_.TryLock()) {
+    absl::MutexLock lock(&shown_mutex_);
+    for (auto& [name, shown] : shown_.faults) {
+      const auto injected = faults_.find(name);
+      if (injected != faults_.end()) shown.evidence = injected->second.fault->Seen();
+    }
+    mutex_.Unlock();
+  }
+  const int64_t now = BootNanos();
+  HeldRun held;
+  held.set_run_id(run_id_);
+  held.set_holder(holder_);
+  held.set_started_unix_ns(absl::ToUnixNanos(started_));
+  held.set_until_unix_ns(absl::ToUnixNanos(started_ + expected_));
+  *held.mutable_lease() = FromDuration(lease_);
+  *held.mutable_renewed_ago() = FromDuration(absl::Nanoseconds(now - renewed_ns_));
+  absl::MutexLock lock(&shown_mutex_);
+  held.set_scenario(shown_.scenario);
+  for (const std::string& service : shown_.services) held.add_services(service);
+  for (const auto& [name, shown] : shown_.faults) {
+    HeldFault& fault = *held.add_faults();
+    *fault.mutable_fault() = shown.fault;
+    *fault.mutable_since() = FromDuration(absl::Nanoseconds(now - shown.since_ns));
+    *fault.mutable_evidence() = shown.evidence;
+  }
+  return held;
+}
+
+FinishReply Session::End(const std::string& by) {
+  Cancel();
+  FinishReply reply = Finish(absl::ZeroDuration());
+  Ended ended;
+  ended.set_by(by);
+  *ended.mutable_not_healed() = reply.not_healed();
+  events_.PushEnded(std::move(ended));
+  events_.Close();
+  return reply;
 }
 
 absl::StatusOr<FaultEvent> Session::Inject(const Fault& fault) {
@@ -251,6 +308,10 @@ absl::StatusOr<FaultEvent> Session::Inject(const Fault& fault) {
     faults_[fault.name()].fault->Heal(HealFor::kRunOver).IgnoreError();
     Tell(fault.name(), FaultEvent::INJECTION_FAILED, std::string(status.message()));
     return status;
+  }
+  {
+    absl::MutexLock shown_lock(&shown_mutex_);
+    shown_.faults[fault.name()] = {fault, BootNanos(), {}};
   }
   return Tell(fault.name(), FaultEvent::INJECTED, "");
 }
@@ -289,7 +350,7 @@ FinishReply Session::Finish(absl::Duration drain) {
     const absl::Status status = service->Stop();
     if (!status.ok()) reply.add_not_healed(absl::StrCat(status.message()));
   }
-  relay_->Close(attached ? drain : absl::ZeroDuration());
+  relay_->Close(attached ? drain : absl::ZeroDuration(), at_once_);
   TellCalls();
   finish_reply_ = reply;
   return reply;

@@ -26,7 +26,8 @@ namespace squall {
 // Everything that the agent does for one run, from Hold to Finish. Thread-safe; calls that change the world take turns.
 class Session {
  public:
-  Session(std::string run_id, std::string holder, absl::Duration lease, MainThread* main_thread,
+  // `expected`: an upper bound of the run's length.
+  Session(std::string run_id, std::string holder, absl::Duration lease, absl::Duration expected, MainThread* main_thread,
           const Guardian* guardian);
   // Finishes.
   ~Session();
@@ -47,8 +48,12 @@ class Session {
   // Heals, takes away the relays, stops the services. `drain`: how long connections through the relays of services that
   // go on running may take to finish. Idempotent.
   FinishReply Finish(absl::Duration drain);
-  // Cuts short what waits (readiness, patience), so that Finish can begin.
-  void Cancel() { cancelled_ = true; }
+  // Cuts short what waits (readiness, patience, connections that finish), so that Finish can begin and end.
+  void Cancel() { cancelled_ = at_once_ = true; }
+  // Somebody else ends the run: Finish at once, and the controller is told who it was.
+  FinishReply End(const std::string& by);
+  // What `squall status` shows. Never waits for a call that changes the world: evidence may be that of the last look.
+  HeldRun Describe();
 
   Events& events() { return events_; }
 
@@ -67,6 +72,7 @@ class Session {
   absl::Status FollowNamespace(RunningService& service, StartServicesReply& reply);
   static absl::Status FollowProcesses(const RunningService& service, Intercept& intercept);
   FaultEvent Tell(const std::string& fault, FaultEvent::State state, std::string message);
+  void Note(const FaultEvent& event);
 
   // The session's own thread: lease aside, whatever has to be looked at regularly.
   void Watch();
@@ -76,10 +82,13 @@ class Session {
   const std::string run_id_;
   const std::string holder_;
   const absl::Duration lease_;
+  const absl::Duration expected_;
+  const absl::Time started_;
   MainThread* const main_thread_;
   const Guardian* const guardian_;
   std::atomic<int64_t> renewed_ns_;
   std::atomic<bool> cancelled_ = false;
+  std::atomic<bool> at_once_ = false;
   std::atomic<bool> stop_watching_ = false;
 
   Events events_;
@@ -91,6 +100,19 @@ class Session {
   FinishReply finish_reply_;
   std::map<std::string, Injected> faults_;
   std::vector<std::unique_ptr<HttpLoad>> loads_;
+  // What others are shown: a mutex of its own, so that nobody who asks waits for a healing.
+  struct Shown {
+    std::string scenario;
+    std::vector<std::string> services;
+    struct OfFault {
+      Fault fault;
+      int64_t since_ns = 0;
+      Evidence evidence;
+    };
+    std::map<std::string, OfFault> faults;  // injected, and not confirmed as healed
+  };
+  absl::Mutex shown_mutex_ ABSL_ACQUIRED_AFTER(mutex_);
+  Shown shown_ ABSL_GUARDED_BY(shown_mutex_);
   // Destroyed in the reverse order: the relay before the redirections and namespaces that it uses.
   std::vector<std::unique_ptr<NetNamespace>> namespaces_;
   std::map<std::string, std::unique_ptr<Intercept>> intercepts_;  // by service

@@ -654,13 +654,13 @@ EdgeStats Relay::Stats(const std::string& edge) {
   return stats;
 }
 
-void Relay::Close(absl::Duration drain) {
+void Relay::Close(absl::Duration drain, const std::atomic<bool>& at_once) {
   loop_->Do([&] { loop_->StopListening(); });
   const int64_t deadline = BootNanos() + absl::ToInt64Nanoseconds(drain);
   size_t left = 1;
   while (left > 0) {
     loop_->Do([&] { left = loop_->CloseIdle(); });
-    if (left == 0 || BootNanos() >= deadline) break;
+    if (left == 0 || at_once || BootNanos() >= deadline) break;
     absl::SleepFor(absl::Milliseconds(5));
   }
   loop_->Do([&] { loop_->CutAll(); });
