@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "proto/agent.grpc.pb.h"
 
@@ -50,6 +51,15 @@ class AgentClient {
   absl::Status Call(grpc::Status (Agent::Stub::*method)(grpc::ClientContext*, const Request&, Reply*),
                     const Request& request, Reply& reply) {
     grpc::ClientContext context;
+    return FromGrpc((stub_.get()->*method)(&context, request, &reply));
+  }
+  // The same, DEADLINE_EXCEEDED when there is no answer `within` that time.
+  template <typename Request, typename Reply>
+  absl::Status CallWithin(absl::Duration within,
+                          grpc::Status (Agent::Stub::*method)(grpc::ClientContext*, const Request&, Reply*),
+                          const Request& request, Reply& reply) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + within));
     return FromGrpc((stub_.get()->*method)(&context, request, &reply));
   }
 

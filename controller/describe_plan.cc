@@ -16,6 +16,7 @@ namespace squall {
 namespace {
 
 constexpr int kWidth = 96;
+constexpr int kLeastWidth = 60;
 constexpr size_t kLeastNameWidth = 10;
 constexpr size_t kMostNameWidth = 24;
 // "  1 m 30 s  " in front of the timeline's names.
@@ -36,14 +37,14 @@ std::string Clock(absl::Duration duration) {
 }
 
 // `text` in lines, without a break between a number and its unit.
-std::string Filled(absl::string_view text, int indent) {
+std::string Filled(absl::string_view text, int indent, int width) {
   constexpr char kGlue = '\x01';
   std::string glued(text);
   for (size_t i = 1; i + 1 < glued.size(); ++i) {
     const bool is_unit = absl::ascii_islower(glued[i + 1]) || glued[i + 1] == '%';
     if (glued[i] == ' ' && absl::ascii_isdigit(glued[i - 1]) && is_unit) glued[i] = kGlue;
   }
-  std::string filled = Wrapped(glued, indent, kWidth);
+  std::string filled = Wrapped(glued, indent, width);
   std::replace(filled.begin(), filled.end(), kGlue, ' ');
   return filled;
 }
@@ -51,7 +52,7 @@ std::string Filled(absl::string_view text, int indent) {
 // The plan as text, section by section. Names stand in a column of their own.
 class Page {
  public:
-  explicit Page(size_t name_width) : name_width_(name_width) {}
+  explicit Page(size_t name_width, int width = kWidth) : name_width_(name_width), width_(width) {}
 
   void Section(absl::string_view title) { absl::StrAppend(&text_, "\n", title, "\n"); }
 
@@ -64,10 +65,10 @@ class Page {
   void MoreOfEvent(absl::string_view label, absl::string_view what) {
     const int indent = kTimeWidth + 4 + static_cast<int>(name_width_) + 2;
     const int inner = indent + 12;
-    absl::StrAppend(&text_, std::string(indent, ' '), absl::StrFormat("%-12s", label), Filled(what, inner),
+    absl::StrAppend(&text_, std::string(indent, ' '), absl::StrFormat("%-12s", label), Filled(what, inner, width_),
                     "\n");
   }
-  void Plain(absl::string_view what) { absl::StrAppend(&text_, Filled(what, 0), "\n"); }
+  void Plain(absl::string_view what) { absl::StrAppend(&text_, Filled(what, 0, width_), "\n"); }
 
   std::string Text() const { return text_; }
 
@@ -81,10 +82,11 @@ class Page {
     } else {
       text_.append(name_width_ + 2 - name.size(), ' ');
     }
-    absl::StrAppend(&text_, Filled(what, indent), "\n");
+    absl::StrAppend(&text_, Filled(what, indent, width_), "\n");
   }
 
   size_t name_width_;
+  int width_;
   std::string text_;
 };
 
@@ -390,6 +392,16 @@ std::string DescribePlan(const Scenario& scenario, const Plan& plan) {
   AddTimeline(scenario, plan, page);
   AddAssertions(scenario, page);
   AddGuardrails(scenario, page);
+  return page.Text();
+}
+
+std::string DescribeInjection(const Scenario& scenario, const Plan& plan, int columns) {
+  Page page(NameWidth(scenario), std::clamp(columns, kLeastWidth, kWidth));
+  page.Plain(scenario.name());
+  AddServices(scenario, page);
+  AddEdges(scenario, page);
+  page.Section("Injected at once");
+  for (const PlannedFault& planned : plan.faults) AddFault(scenario, planned, absl::ZeroDuration(), page);
   return page.Text();
 }
 

@@ -308,4 +308,28 @@ absl::StatusOr<std::string> Explain(absl::string_view topic) {
                                               : absl::StrCat("did you mean ", Quoted(nearest), "?")));
 }
 
+std::string ExplainField(const FieldDescriptor& field) {
+  const Descriptor* type = TheSchema().Find(SnakeCase(field.containing_type()->name()));
+  const FieldDescriptor* commented = type == nullptr ? nullptr : type->FindFieldByNumber(field.number());
+  if (commented == nullptr) return "";
+  std::vector<std::string> facts = {TypeOf(*commented)};
+  const std::string range = RangeOf(RulesOf(*commented));
+  if (!range.empty()) facts.push_back(range);
+  facts.push_back(PresenceOf(*commented));
+  const std::string comment = Comment(*commented);
+  std::string text =
+      absl::StrCat(absl::StripSuffix(comment, "."), comment.empty() ? "" : " ", "(", absl::StrJoin(facts, ", "), ").");
+  const google::protobuf::EnumDescriptor* words = commented->enum_type();
+  for (int i = 0; words != nullptr && i < words->value_count(); ++i) {
+    const std::string meaning = Comment(*words->value(i));
+    if (!meaning.empty()) absl::StrAppend(&text, "\n", EnumWord(*words->value(i)), ": ", meaning);
+  }
+  return text;
+}
+
+std::string ExplainMessage(const Descriptor& type) {
+  const Descriptor* commented = TheSchema().Find(SnakeCase(type.name()));
+  return commented == nullptr ? "" : About(*commented);
+}
+
 }  // namespace squall

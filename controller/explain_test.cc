@@ -10,6 +10,7 @@
 #include "controller/scenario.h"
 #include "controller/scenario_samples.h"
 #include "gtest/gtest.h"
+#include "proto/timeline.pb.h"
 
 namespace squall {
 namespace {
@@ -49,6 +50,15 @@ Example
 
   faults: [{latency: {edge: recommend, delay: 500ms, jitter: 50ms}, for: 10s}]
 )");
+}
+
+TEST(Explain, SaysOfAFieldAloneWhatAFlagNeeds) {
+  EXPECT_EQ(ExplainField(*Latency::descriptor()->FindFieldByName("delay")),
+            "How long bytes are held back (duration, 0s to 10m, required).");
+  EXPECT_TRUE(absl::StrContains(ExplainField(*Latency::descriptor()->FindFieldByName("direction")),
+                                "\nrequest: From the service to the dependency."));
+  EXPECT_TRUE(absl::StartsWith(ExplainMessage(*Kill::descriptor()), "Sends a signal to every process of a service"));
+  EXPECT_EQ(ExplainField(*Record::descriptor()->field(0)), "") << "no part of a scenario";
 }
 
 TEST(Explain, OverviewGroupsAllTopics) {

@@ -33,6 +33,10 @@ absl::Duration JudgedWindow(const Load& load);
 // What `squall check` prints: who, what, when, scope, mechanism, undone by what. At most 100 columns wide.
 std::string DescribePlan(const Scenario& scenario, const Plan& plan);
 
+// The same for faults that an operator injects by hand: without load, baseline, recovery and assertions. At most `columns`
+// wide, where that is 60 or more.
+std::string DescribeInjection(const Scenario& scenario, const Plan& plan, int columns);
+
 // "500 ms on every response over recommend", "SIGKILL to recommend, started again after 4 s".
 std::string DescribeFault(const Fault& fault);
 

@@ -1,8 +1,5 @@
 #include "controller/run.h"
 
-#include <pwd.h>
-#include <unistd.h>
-
 #include <cstdio>
 #include <filesystem>
 #include <future>
@@ -15,35 +12,19 @@
 #include "absl/time/clock.h"
 #include "base/clock.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "controller/agent_client.h"
 #include "controller/assertions/judge.h"
 #include "controller/live.h"
 #include "controller/rebase.h"
 #include "controller/run_folder.h"
+#include "controller/run_identity.h"
 
 namespace squall {
 namespace {
 
-constexpr char kVersion[] = "0.1.0";
 constexpr absl::Duration kTick = absl::Milliseconds(5);
 constexpr absl::Duration kProgressEvery = absl::Milliseconds(250);
-
-std::string HostName() {
-  char name[256] = {};
-  gethostname(name, sizeof(name) - 1);
-  return name;
-}
-
-std::string UserName() {
-  const passwd* entry = getpwuid(geteuid());
-  return entry == nullptr ? absl::StrCat("uid ", geteuid()) : entry->pw_name;
-}
-
-// Sorts as it was started, and tells at a glance what it was.
-std::string MakeRunId(const std::string& scenario, absl::Time now, uint64_t random) {
-  return absl::StrCat(absl::FormatTime("%Y%m%dT%H%M%SZ", now, absl::UTCTimeZone()), "-", scenario, "-",
-                      absl::StrFormat("%06x", random & 0xffffff));
-}
 
 // One action of the faults' clock.
 struct Action {
@@ -133,6 +114,7 @@ class Run {
   absl::Mutex mutex_;
   std::optional<TimelineWriter> writer_ ABSL_GUARDED_BY(mutex_);
   Timeline timeline_ ABSL_GUARDED_BY(mutex_);
+  Ended ended_ ABSL_GUARDED_BY(mutex_);  // by somebody else, through the agent
   absl::Status write_status_ ABSL_GUARDED_BY(mutex_);
 };
 
@@ -170,6 +152,11 @@ void Run::OnEvent(AgentEvent event) {
     FILE*& log = logs_[event.output().service()];
     if (log == nullptr) log = fopen(absl::StrCat(folder_, "/logs/", event.output().service(), ".log").c_str(), "we");
     if (log != nullptr) fwrite(event.output().data().data(), 1, event.output().data().size(), log);
+    return;
+  }
+  if (event.has_ended()) {
+    absl::MutexLock lock(&mutex_);
+    ended_ = std::move(*event.mutable_ended());
     return;
   }
   Rebase(*event.mutable_record(), started_ns_ + clock_ahead_ns_);
@@ -289,12 +276,8 @@ Run::Ending Run::SetUp() {
   Append(header);
   if (!late.ok()) return HarnessFailed("secrets", late);
 
-  const absl::Time now = absl::Now();
-  const std::string holder = absl::StrCat(
-      "run ", run_id_, " of ", UserName(), "@", HostName(), " since ",
-      absl::FormatTime("%H:%M:%S", now, absl::LocalTimeZone()), " until ",
-      absl::FormatTime("%H:%M:%S", now + plan_.Longest() + absl::Seconds(30), absl::LocalTimeZone()), " at the latest");
-  absl::Status status = agent_->Open(run_id_, holder, plan_.Longest() + absl::Seconds(30),
+  const absl::Duration longest = plan_.Longest() + absl::Seconds(30);
+  absl::Status status = agent_->Open(run_id_, HolderText(run_id_, absl::Now(), longest), longest,
                                      [this](AgentEvent event) { OnEvent(std::move(event)); });
   if (!status.ok()) return HarnessFailed("the agent refuses the run", status);
   PrepareReply prepared;
@@ -419,12 +402,17 @@ void Run::TearDown(const Ending& ending) {
 absl::StatusOr<FinishedRun> Run::Execute() {
   const absl::Status begun = Begin();
   if (!begun.ok()) return begun;
-  const Ending ending = Drive();
+  Ending ending = Drive();
   TearDown(ending);
   phase_ = PhaseEvent::DONE;
   bool has_header = false;
   {
     absl::MutexLock lock(&mutex_);
+    // Whatever failed for it: this is why.
+    if (!ended_.by().empty()) {
+      ending = {Footer::INTERRUPTED, absl::StrCat("ended by ", ended_.by(), " through squall heal")};
+      not_healed_.assign(ended_.not_healed().begin(), ended_.not_healed().end());
+    }
     has_header = timeline_.header.run_id() == run_id_;
   }
   if (!has_header) {

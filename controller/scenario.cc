@@ -100,10 +100,14 @@ absl::Status PutInto(Message& message, const LateValues& values) {
 
 LoadedScenario ParseScenario(const std::string& path, std::string text,
                              const std::map<std::string, std::string>& vars) {
-  LoadedScenario loaded;
+  LoadedScenario loaded = ReadScenario(ParseYaml(text), vars, /*must_assert=*/true);
   loaded.path = path;
   loaded.text = std::move(text);
-  const YamlTree tree = ParseYaml(loaded.text);
+  return loaded;
+}
+
+LoadedScenario ReadScenario(const YamlTree& tree, const std::map<std::string, std::string>& vars, bool must_assert) {
+  LoadedScenario loaded;
   Reading reading;
   for (const Mistake& mistake : tree.mistakes) reading.Add({mistake.line, mistake.column}, mistake.message);
   if (tree.root != nullptr) {
@@ -116,13 +120,15 @@ LoadedScenario ParseScenario(const std::string& path, std::string text,
     if (tree.root->kind == YamlNode::kMapping) {
       CheckOverrides(tree.root, vars, reading);
       FillIn(loaded.scenario, reading);
-      CheckParts(loaded.scenario, reading);
+      CheckParts(loaded.scenario, must_assert, reading);
       CheckTiming(loaded.scenario, reading);
     }
   }
   loaded.mistakes = reading.Mistakes();
   return loaded;
 }
+
+absl::StatusOr<std::string> ReadScenarioFile(const std::string& path) { return ReadFile(path); }
 
 absl::StatusOr<LoadedScenario> LoadScenario(const std::string& path,
                                             const std::map<std::string, std::string>& vars) {

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "controller/mistake.h"
+#include "controller/yaml_tree.h"
 #include "proto/scenario.pb.h"
 
 namespace squall {
@@ -27,6 +28,12 @@ absl::StatusOr<LoadedScenario> LoadScenario(const std::string& path,
 // The same for text that is already there. `path` is used in messages only.
 LoadedScenario ParseScenario(const std::string& path, std::string text,
                              const std::map<std::string, std::string>& vars);
+
+// The same for a document that is parsed already. `must_assert`: without assertions it is a mistake.
+LoadedScenario ReadScenario(const YamlTree& tree, const std::map<std::string, std::string>& vars, bool must_assert);
+
+// The file's bytes, or one more than a scenario may have. An error when it cannot be read or is no file.
+absl::StatusOr<std::string> ReadScenarioFile(const std::string& path);
 
 // "FILE:LINE:COLUMN: MESSAGE", one line each.
 std::string FormatMistakes(const LoadedScenario& loaded);

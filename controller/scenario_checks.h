@@ -11,8 +11,8 @@ namespace squall {
 // references to nothing, and sets the defaults that depend on other fields.
 void FillIn(Scenario& scenario, Reading& reading);
 
-// Services, edges and loads that cannot work. REQUIRES: FillIn().
-void CheckParts(const Scenario& scenario, Reading& reading);
+// Services, edges and loads that cannot work, and, when it `must_assert`, assertions that are not there. REQUIRES: FillIn().
+void CheckParts(const Scenario& scenario, bool must_assert, Reading& reading);
 
 // Faults that cannot be, cannot be together, or cannot be judged as asked. REQUIRES: FillIn().
 void CheckTiming(const Scenario& scenario, Reading& reading);

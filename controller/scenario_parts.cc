@@ -131,7 +131,7 @@ void CheckNotEmpty(bool empty, const std::string& path, absl::string_view advice
 
 }  // namespace
 
-void CheckParts(const Scenario& scenario, Reading& reading) {
+void CheckParts(const Scenario& scenario, bool must_assert, Reading& reading) {
   CheckServices(scenario, reading);
   CheckEdges(scenario, reading);
   for (int i = 0; i < scenario.load_size(); ++i) CheckRate(scenario.load(i), ItemPath("load", i), reading);
@@ -139,7 +139,7 @@ void CheckParts(const Scenario& scenario, Reading& reading) {
       scenario.faults().empty(), "faults",
       "a scenario breaks something; write for example faults: [{latency: {delay: 500ms}, for: 10s}]",
       reading);
-  CheckNotEmpty(scenario.assertions().empty(), "assert",
+  CheckNotEmpty(must_assert && scenario.assertions().empty(), "assert",
                 "a scenario without it proves nothing; write for example assert: [{recovery: {within: 10s}}]",
                 reading);
 }

@@ -111,6 +111,21 @@ int TerminalColumns() {
   return 80;
 }
 
+void Picture::Draw(const std::vector<std::string>& lines) {
+  std::string picture;
+  if (drawn_lines_ > 0) picture = absl::StrFormat("\033[%dA\r\033[J", drawn_lines_);
+  for (const std::string& line : lines) absl::StrAppend(&picture, line, "\n");
+  fputs(picture.c_str(), stderr);
+  fflush(stderr);
+  drawn_lines_ = static_cast<int>(lines.size());
+}
+
+void Picture::Erase() {
+  if (drawn_lines_ > 0) fprintf(stderr, "\033[%dA\r\033[J", drawn_lines_);
+  fflush(stderr);
+  drawn_lines_ = 0;
+}
+
 std::vector<std::string> DrawProgress(const std::string& title, const Progress& progress, int columns, bool color) {
   std::vector<std::string> lines;
   const int width = std::max(20, columns - 2);
@@ -148,23 +163,11 @@ std::string ProgressLine(const Progress& progress) {
 ProgressView::ProgressView(std::string title)
     : title_(std::move(title)), live_(IsTerminal(STDERR_FILENO)), color_(UsesColor(STDERR_FILENO)) {}
 
-ProgressView::~ProgressView() { Erase(); }
-
-void ProgressView::Erase() {
-  if (drawn_lines_ > 0) fprintf(stderr, "\033[%dA\r\033[J", drawn_lines_);
-  fflush(stderr);
-  drawn_lines_ = 0;
-}
+ProgressView::~ProgressView() { picture_.Erase(); }
 
 void ProgressView::Show(const Progress& progress) {
   if (live_) {
-    const std::vector<std::string> lines = DrawProgress(title_, progress, TerminalColumns(), color_);
-    std::string picture;
-    if (drawn_lines_ > 0) picture = absl::StrFormat("\033[%dA\r\033[J", drawn_lines_);
-    for (const std::string& line : lines) absl::StrAppend(&picture, line, "\n");
-    fputs(picture.c_str(), stderr);
-    fflush(stderr);
-    drawn_lines_ = static_cast<int>(lines.size());
+    picture_.Draw(DrawProgress(title_, progress, TerminalColumns(), color_));
     return;
   }
   if (BootNanos() < next_line_ns_) return;
@@ -173,7 +176,7 @@ void ProgressView::Show(const Progress& progress) {
 }
 
 void ProgressView::Event(const std::string& line) {
-  Erase();
+  picture_.Erase();
   fprintf(stderr, "%s\n", line.c_str());
 }
 

@@ -191,6 +191,13 @@ std::vector<std::string> Notes(const Timeline& timeline) {
 
 }  // namespace
 
+std::string SeenText(const Fault& fault, const Evidence& evidence) {
+  FaultSpan span;
+  span.injected_ns = span.healed_ns = 0;
+  span.evidence = evidence;
+  return Seen(fault, span);
+}
+
 RunResult Summarize(const Timeline& timeline) {
   const Header& header = timeline.header;
   RunResult run;

@@ -1,6 +1,5 @@
 #include "controller/run.h"
 
-#include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -9,24 +8,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "controller/commands/commands.h"
+#include "controller/commands/interrupts.h"
 #include "controller/commands/scenario_files.h"
 #include "controller/report/report.h"
 #include "controller/terminal.h"
 
 namespace squall {
 namespace {
-
-std::atomic<int> interrupts = 0;
-
-void OnInterrupt(int) { ++interrupts; }
-
-void CatchInterrupts() {
-  struct sigaction action = {};
-  action.sa_handler = &OnInterrupt;
-  action.sa_flags = SA_RESTART;
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-}
 
 struct Options {
   std::vector<std::string> files, vars;
@@ -36,7 +24,7 @@ struct Options {
   bool quiet = false;
 };
 
-int RunOne(const LoadedScenario& loaded, const Options& options) {
+int RunOne(const LoadedScenario& loaded, const Options& options, const std::atomic<int>& interrupts) {
   absl::StatusOr<FinishedRun> finished = absl::UnknownError("");
   {
     ProgressView view(loaded.scenario.name());
@@ -81,9 +69,9 @@ void AddRun(CLI::App& app, int& exit_code) {
       exit_code = kExitUsage;
       return;
     }
-    CatchInterrupts();
+    const std::atomic<int>& interrupts = CatchInterrupts();
     for (const LoadedScenario& loaded : *scenarios) {
-      exit_code = WorstExit(exit_code, RunOne(loaded, *options));
+      exit_code = WorstExit(exit_code, RunOne(loaded, *options, interrupts));
       if (interrupts > 0) break;
     }
   });

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "controller/timeline.h"
+#include "google/protobuf/message.h"
 #include "proto/verdict.pb.h"
 
 namespace squall {
@@ -14,6 +15,8 @@ std::string TextReport(const RunResult& result, int columns, bool color);
 
 // RunResult in proto3 JSON, indented, names as in the proto.
 std::string JsonReport(const RunResult& result);
+// The same for any message; all in one line unless `lines`.
+std::string JsonText(const google::protobuf::Message& message, bool lines);
 
 // One test case an assertion, in one suite a scenario: FAIL is a failure, INCONCLUSIVE is a failure or
 // `skipped` according to `inconclusive_fails`, a harness failure is an error.
