@@ -35,6 +35,8 @@ absl::StatusOr<uint64_t> StartTicks(pid_t pid) {
 }  // namespace
 
 std::string LocalFolder() {
+  const char* own = getenv("SQUALL_RUNTIME_DIR");
+  if (own != nullptr && own[0] == '/') return own;
   if (geteuid() == 0) return "/run/squall";
   // After su or sudo the variable may still name the folder of somebody else.
   const char* runtime = getenv("XDG_RUNTIME_DIR");

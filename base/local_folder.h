@@ -9,8 +9,8 @@
 
 namespace squall {
 
-// Where the agents of this user on this machine can be found: /run/squall for root, else $XDG_RUNTIME_DIR/squall, or
-// /tmp/squall-UID where that is not this user's own. Thread-safe.
+// Where the agents of this user on this machine can be found: $SQUALL_RUNTIME_DIR where it is set, which keeps agents apart
+// from others; /run/squall for root, else $XDG_RUNTIME_DIR/squall, or /tmp/squall-UID where that is not this user's own.
 std::string LocalFolder();
 
 // Empty: nobody but this user can have put into `folder` what is there, and nobody else can look into it. Else what is

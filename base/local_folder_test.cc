@@ -55,6 +55,14 @@ TEST(LocalFolder, OnlyAFolderOfThisUserAloneIsPrivate) {
   EXPECT_EQ(WhyNotPrivate(folder), folder + " is not there");
 }
 
+TEST(LocalFolder, AgentsCanBeKeptApart) {
+  setenv("SQUALL_RUNTIME_DIR", "/tmp/of-its-own", 1);
+  EXPECT_EQ(LocalFolder(), "/tmp/of-its-own");
+  setenv("SQUALL_RUNTIME_DIR", "", 1);
+  EXPECT_NE(LocalFolder(), "");
+  unsetenv("SQUALL_RUNTIME_DIR");
+}
+
 TEST(LocalFolder, RuntimeFolderOfSomebodyElseIsNotUsed) {
   if (geteuid() == 0) GTEST_SKIP() << "root has a folder of its own";
   setenv("XDG_RUNTIME_DIR", "/proc", 1);

@@ -154,6 +154,7 @@ class ByHand {
     tick_.set_message(why);
   }
 
+  absl::StatusOr<std::unique_ptr<AgentClient>> Connect();
   absl::Status SetUp();
   void Watch();
   void Look();
@@ -172,6 +173,18 @@ class ByHand {
   int64_t injected_ns_ = 0;
 };
 
+// The agent where the service is.
+absl::StatusOr<std::unique_ptr<AgentClient>> ByHand::Connect() {
+  if (!options_.agent.empty()) return AgentClient::Connect(options_.agent);
+  for (const Service& service : scenario_.services()) {
+    // Another process here may look just like it.
+    if (service.on().empty()) continue;
+    return absl::FailedPreconditionError(absl::StrCat("service ", service.name(), " is on agent ", service.on(),
+                                                      ", not on this machine; write --agent with the address of that agent"));
+  }
+  return AgentClient::StartChild();
+}
+
 absl::Status ByHand::SetUp() {
   std::random_device random;
   if (scenario_.seed() == 0) scenario_.set_seed((int64_t{random()} << 16 | random()) + 1);
@@ -185,8 +198,7 @@ absl::Status ByHand::SetUp() {
   absl::Status status = PutInLate(*prepare.mutable_scenario(), {options_.folder, options_.folder});
   if (!status.ok()) return status;
 
-  absl::StatusOr<std::unique_ptr<AgentClient>> agent =
-      options_.agent.empty() ? AgentClient::StartChild() : AgentClient::Connect(options_.agent);
+  absl::StatusOr<std::unique_ptr<AgentClient>> agent = Connect();
   if (!agent.ok()) return agent.status();
   agent_ = *std::move(agent);
   const absl::StatusOr<AgentClient::Clock> clock = agent_->ReadClock();

@@ -30,6 +30,8 @@ class HandTest : public ::testing::Test {
       printf("LEFT OUT: hand_test: redirecting the connects of a running service needs root\n");
       GTEST_SKIP();
     }
+    // What is healed here is nobody else's.
+    setenv("SQUALL_RUNTIME_DIR", folder_.c_str(), 1);
     StartPeer();
     orders_ = StartOrders(port_);
     bystander_ = StartOrders(other_);
@@ -126,6 +128,7 @@ class HandTest : public ::testing::Test {
   }
 
   Checkout checkout_;
+  const std::string folder_ = checkout_.path() + "/run";
   const int port_ = FreePort(), peer_ = FreePort(), other_ = FreePort();
   std::unique_ptr<Process> recommend_, orders_, bystander_;
 };
@@ -276,6 +279,15 @@ TEST_F(HandTest, WhatCannotBeInjectedIsRefusedWithAReasonAndNothingIsTouched) {
                                 absl::StrCat("nothing was injected: service target: no process listens on TCP port ", nobody)));
   EXPECT_TRUE(absl::StrContains(Squall({"inject", "latency", absl::StrCat("--listen=", port_), "--delay=5"}, 64),
                                 "--delay: a bare number has no unit"));
+  // A process of this machine may look like one of another.
+  const std::string elsewhere = checkout_.Write("elsewhere.yaml", absl::StrCat(R"(squall: 1
+name: elsewhere
+agents: {shop-1: {address: "192.0.2.1:7447"}}
+services:
+  orders: {attach: {listen: )", port_, R"(}, on: shop-1}
+)"));
+  EXPECT_TRUE(absl::StrContains(Squall({"inject", "kill", "--scenario", elsewhere}, 3), "orders is on agent shop-1"));
+  EXPECT_EQ(TryConnect(port_), 0);
   EXPECT_TRUE(absl::StrContains(Squall({"inject", "latenci"}, 64), "unknown fault \"latenci\"; did you mean \"latency\"?"));
 }
 
@@ -284,7 +296,7 @@ TEST_F(HandTest, OrdinaryUserInjectsThroughARelayAndSeesItsOwnAlone) {
   const int port = FreePort(), relay = FreePort();
   Process::Options nobody;
   nobody.user = checkout_.ForOrdinaryUser();
-  nobody.env = {{"XDG_RUNTIME_DIR", ""}};
+  nobody.env = {{"XDG_RUNTIME_DIR", ""}, {"SQUALL_RUNTIME_DIR", ""}};
   const Process orders({checkout_.target("orders"), absl::StrCat("--port=", port), absl::StrCat("--recommend=127.0.0.1:", relay),
                         "--deadline=4s"}, nobody);
   ASSERT_TRUE(Eventually(absl::Seconds(10), [&] { return TryConnect(port) == 0; }));
@@ -312,11 +324,11 @@ TEST_F(HandTest, KilledAgentLeavesNothingThatTheNextOneDoesNotSweep) {
   struct stat folder;
   Process inject(Inject({"--for=10m"}));
   ExpectSlowForOrdersAlone(inject);
-  ASSERT_EQ(stat("/run/squall", &folder), 0);
+  ASSERT_EQ(stat(folder_.c_str(), &folder), 0);
   EXPECT_EQ(folder.st_mode & 0777, 0700u) << "nobody else can ask the agents";
   // Its agent is its child.
   pid_t agent = -1;
-  for (const auto& entry : std::filesystem::directory_iterator("/run/squall")) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
     struct stat socket;
     ASSERT_EQ(stat(entry.path().c_str(), &socket), 0);
     EXPECT_EQ(socket.st_mode & 0777, 0600u) << entry.path();
@@ -332,7 +344,7 @@ TEST_F(HandTest, KilledAgentLeavesNothingThatTheNextOneDoesNotSweep) {
   EXPECT_TRUE(absl::StrContains(Squall({"status"}, 0), "Nothing is held or injected")) << "its socket leads nowhere";
   Squall({"inject", "kill", absl::StrCat("--listen=", FreePort())}, 3);  // starts an agent
   EXPECT_FALSE(HasLock(orders_->pid()));
-  for (const auto& entry : std::filesystem::directory_iterator("/run/squall")) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
     EXPECT_FALSE(absl::StrContains(entry.path().filename().string(), absl::StrCat("-", agent, "-"))) << entry.path();
   }
 }
