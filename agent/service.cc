@@ -145,7 +145,7 @@ grpc::Status AgentService::StartLoad(grpc::ServerContext*, const StartLoadReques
 grpc::Status AgentService::StartSteps(grpc::ServerContext*, const StartStepsRequest* request, StartStepsReply*) {
   const auto session = Find(request->run_id());
   if (!session.ok()) return ToGrpc(session.status());
-  (*session)->StartSteps();
+  (*session)->StartSteps(*request);
   return grpc::Status::OK;
 }
 

@@ -1,5 +1,6 @@
 #include "agent/session.h"
 
+#include <algorithm>
 #include <functional>
 #include <utility>
 
@@ -203,9 +204,20 @@ absl::StatusOr<int64_t> Session::StartLoad() {
   return started == 0 ? BootNanos() : started;
 }
 
-void Session::StartSteps() {
+void Session::StartSteps(const StartStepsRequest& request) {
   absl::MutexLock lock(&mutex_);
-  for (const auto& load : loads_) load->StartSteps();
+  for (size_t i = 0; i < loads_.size(); ++i) {
+    const std::string& name = request_.scenario().load(static_cast<int>(i)).name();
+    const bool named = std::find(request.loads().begin(), request.loads().end(), name) != request.loads().end();
+    if (!request.loads().empty() && !named) continue;
+    std::optional<Retries::Rules> retry;
+    for (const RetryRejected& rejected : request.retry()) {
+      if (rejected.load() != name) continue;
+      retry = Retries::Rules{absl::ToInt64Nanoseconds(ToDuration(rejected.every())),
+                             absl::ToInt64Nanoseconds(ToDuration(rejected.rest()))};
+    }
+    loads_[i]->StartSteps(retry);
+  }
 }
 
 void Session::StopLoad() {

@@ -40,7 +40,7 @@ class Session {
   absl::StatusOr<PrepareReply> Prepare(const PrepareRequest& request);
   absl::StatusOr<StartServicesReply> StartServices();
   absl::StatusOr<int64_t> StartLoad();
-  void StartSteps();
+  void StartSteps(const StartStepsRequest& request);
   void StopLoad();
   absl::StatusOr<FaultEvent> Inject(const Fault& fault);
   absl::StatusOr<FaultEvent> Heal(const std::string& fault);

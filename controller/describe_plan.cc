@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "base/text.h"
+#include "controller/limiter_steps.h"
 #include "controller/plan.h"
 #include "controller/wording.h"
 
@@ -194,6 +195,7 @@ std::string DescribeMatch(const Match& match) {
 }
 
 std::string DescribeRate(const Load& load) {
+  if (HasPlannedSteps(load)) return absl::StrCat(HumanRate(load.rate()), ", and what its rate_limiter needs");
   if (load.steps().empty()) return HumanRate(load.rate());
   std::vector<std::string> steps;
   for (const Step& step : load.steps()) {
@@ -251,6 +253,26 @@ void AddFault(const Scenario& scenario, const PlannedFault& planned, absl::Durat
   }
 }
 
+std::string DescribeStep(const Step& step) {
+  return absl::StrCat(step.rate() == 0 ? "quiet" : HumanRate(step.rate()), " for ", Human(step.for_()));
+}
+
+// What each load offers to its limiter, step by step, when nothing is injected.
+void AddLimits(const Scenario& scenario, const Plan& plan, Page& page) {
+  page.Event(Clock(plan.baseline), "(limits)",
+             absl::StrCat("nothing is injected for ", Clock(plan.limits), " while rate limiters are tried"));
+  for (const Load& load : scenario.load()) {
+    if (!HasPlannedSteps(load)) continue;
+    absl::Duration at = plan.baseline;
+    for (int i = 0; i < load.steps_size(); ++i) {
+      const Step& step = load.steps(i);
+      const bool last = i + 1 == load.steps_size();
+      page.Event(Clock(at), i == 0 ? load.name() : "", last ? absl::StrCat(HumanRate(step.rate()), " from here on") : DescribeStep(step));
+      at += Length(step.for_());
+    }
+  }
+}
+
 void AddTimeline(const Scenario& scenario, const Plan& plan, Page& page) {
   page.Section(absl::StrCat("Timeline, at most ", Clock(plan.Longest())));
   std::string steady = absl::StrCat("errors at most ", HumanPercent(scenario.steady().errors()));
@@ -259,10 +281,13 @@ void AddTimeline(const Scenario& scenario, const Plan& plan, Page& page) {
              absl::StrCat(std::llround(absl::FDivDuration(plan.baseline, plan.window)), " windows of ",
                           HumanDuration(plan.window),
                           "; nothing is injected unless the service is steady: ", steady));
-  for (const PlannedFault& planned : plan.faults) AddFault(scenario, planned, plan.baseline, page);
-  page.Event(
-      Clock(plan.baseline + plan.faults_end), "(recovery)",
-      absl::StrCat("at most ", Clock(plan.recovery), ", over as soon as all assertions can be judged"));
+  if (plan.limits > absl::ZeroDuration()) AddLimits(scenario, plan, page);
+  for (const PlannedFault& planned : plan.faults) AddFault(scenario, planned, plan.FaultsStart(), page);
+  if (plan.recovery > absl::ZeroDuration()) {
+    page.Event(
+        Clock(plan.FaultsStart() + plan.faults_end), "(recovery)",
+        absl::StrCat("at most ", Clock(plan.recovery), ", over as soon as all assertions can be judged"));
+  }
   page.Event(Clock(plan.Longest()), "(end)",
              "everything is healed, services that squall started are stopped");
 }
@@ -304,6 +329,34 @@ std::string DescribeBreaker(const CircuitBreaker& breaker) {
                                                       : "max(50 ms, baseline p99 + 20 ms)");
 }
 
+std::string ModelWord(const RateLimiter& limiter) {
+  switch (limiter.model()) {
+    case RateLimiter::MODEL_FIXED_WINDOW:
+      return absl::StrCat("in each window of ", Human(limiter.period()), " on the clock");
+    case RateLimiter::MODEL_SLIDING_LOG:
+      return absl::StrCat("in any ", Human(limiter.period()));
+    case RateLimiter::MODEL_NGINX:
+      return absl::StrCat("and ", limiter.burst(), " + 1 at once (nginx)");
+    default:
+      return absl::StrCat("and ", limiter.burst(), " at once");
+  }
+}
+
+std::string DescribeLimiter(const RateLimiter& limiter) {
+  const bool window = limiter.model() == RateLimiter::MODEL_FIXED_WINDOW || limiter.model() == RateLimiter::MODEL_SLIDING_LOG;
+  std::string text =
+      absl::StrCat(limiter.load(), " is admitted at ", HumanRate(limiter.rate()), window ? absl::StrCat(", ", limiter.burst()) : "",
+                   " ", ModelWord(limiter));
+  if (limiter.instances() > 1) absl::StrAppend(&text, ", by each of ", limiter.instances(), " instances");
+  absl::StrAppend(&text, ": no more in any interval, and no less; what is too much is rejected within ",
+                  Human(limiter.rejects_within()));
+  if (limiter.retry_after()) absl::StrAppend(&text, " with a Retry-After after which it is admitted");
+  if (!limiter.others().empty()) {
+    absl::StrAppend(&text, "; ", absl::StrJoin(limiter.others(), ", "), " must not feel it");
+  }
+  return text;
+}
+
 void AddAssertions(const Scenario& scenario, Page& page) {
   page.Section("Assertions");
   for (const Assertion& assertion : scenario.assertions()) {
@@ -323,6 +376,8 @@ void AddAssertions(const Scenario& scenario, Page& page) {
         page.More(AboutFault(assertion.circuit_breaker().fault()));
         break;
       case Assertion::kRateLimiter:
+        page.Entry(assertion.name(), kind + DescribeLimiter(assertion.rate_limiter()));
+        break;
       case Assertion::KIND_NOT_SET:
         break;
     }

@@ -17,9 +17,11 @@
 #include "base/text.h"
 #include "controller/agent_client.h"
 #include "controller/assertions/judge.h"
+#include "controller/limiter_steps.h"
 #include "controller/live.h"
 #include "controller/rebase.h"
 #include "controller/run_folder.h"
+#include "controller/scalars.h"
 
 namespace squall {
 namespace {
@@ -87,6 +89,7 @@ class Run {
   Ending SetUp();
   // Waits for `until` (run's time), or until `done` says so. Set when the run has to end before.
   std::optional<Ending> WaitUntil(int64_t until_ns, const std::function<bool()>& done = nullptr);
+  absl::Status StartSteps(PhaseEvent::Phase phase);
   std::optional<Ending> Step(const Action& action);
   std::optional<Ending> Await(std::future<absl::Status> call, const std::string& what);
   bool AllFinal();
@@ -356,6 +359,27 @@ bool Run::AllFinal() {
   return true;
 }
 
+// Of all loads that have steps, or only those of which the plan made the steps when faults are to come.
+absl::Status Run::StartSteps(PhaseEvent::Phase phase) {
+  StartStepsRequest request = Named<StartStepsRequest>();
+  if (phase == PhaseEvent::LIMITS && !plan_.faults.empty()) {
+    for (const Load& load : scenario_.load()) {
+      if (HasPlannedSteps(load)) request.add_loads(load.name());
+    }
+  }
+  for (const Assertion& assertion : scenario_.assertions()) {
+    if (!assertion.rate_limiter().retry_after()) continue;
+    RetryRejected& retry = *request.add_retry();
+    retry.set_load(assertion.rate_limiter().load());
+    *retry.mutable_every() = ToProto(RetryEvery(assertion.rate_limiter()));
+    *retry.mutable_rest() = ToProto(RetryRest(assertion.rate_limiter()));
+  }
+  StartStepsReply reply;
+  const absl::Status status = agent_->Call(&Agent::Stub::StartSteps, request, reply);
+  if (status.ok()) EnterPhase(phase);
+  return status;
+}
+
 Run::Ending Run::Drive() {
   const Ending set_up = SetUp();
   if (set_up.how != Footer::ENDING_UNSPECIFIED) return set_up;
@@ -371,10 +395,12 @@ Run::Ending Run::Drive() {
     if (!violation.empty()) return {Footer::NOT_STEADY, violation};
   }
 
-  StartStepsReply steps;
-  const absl::Status status = agent_->Call(&Agent::Stub::StartSteps, Named<StartStepsRequest>(), steps);
-  if (!status.ok()) return HarnessFailed("load", status);
-  EnterPhase(PhaseEvent::FAULTS);
+  if (plan_.limits > absl::ZeroDuration()) {
+    if (const absl::Status status = StartSteps(PhaseEvent::LIMITS); !status.ok()) return HarnessFailed("load", status);
+    if (auto ending = WaitUntil(Now() + absl::ToInt64Nanoseconds(plan_.limits))) return *ending;
+    if (plan_.faults.empty()) return {Footer::COMPLETED, ""};
+  }
+  if (const absl::Status status = StartSteps(PhaseEvent::FAULTS); !status.ok()) return HarnessFailed("load", status);
   faults_started_ns_ = Now();
   for (const Action& action : Actions(plan_)) {
     if (auto ending = WaitUntil(faults_started_ns_ + absl::ToInt64Nanoseconds(action.at))) return *ending;

@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "controller/limiter_steps.h"
 #include "controller/plan.h"
 #include "controller/scalars.h"
 #include "controller/scenario_checks.h"
@@ -176,7 +177,37 @@ bool OnlyKills(const Scenario& scenario, const std::string& name) {
   return true;
 }
 
-void SetComputedDefaults(Scenario& scenario) {
+// What rate limiters are offered, one after the other, so that they and their loads do not disturb each other. REQUIRES: that
+// references are resolved.
+void PlanLimits(Scenario& scenario, const Reading& reading) {
+  absl::Duration before;
+  for (int i = 0; i < scenario.assertions_size(); ++i) {
+    const Assertion& assertion = scenario.assertions(i);
+    if (!assertion.has_rate_limiter()) continue;
+    const RateLimiter& spec = assertion.rate_limiter();
+    int k = 0;
+    while (k < scenario.load_size() && scenario.load(k).name() != spec.load()) ++k;
+    if (k == scenario.load_size()) continue;
+    Load* load = scenario.mutable_load(k);
+    if (!load->has_rejected_when()) {
+      load->mutable_rejected_when()->add_status(429);
+      load->mutable_rejected_when()->add_status(503);
+    }
+    if (load->rate() > 0 || !load->steps().empty() || spec.rate() <= 0) continue;
+    // Of what is wrong the mistake is reported, and no more.
+    if (!reading.Sound(ItemPath("load", k)) || !reading.Sound(ItemPath("assert", i))) continue;
+    absl::Duration length;
+    for (const Step& step : LimiterSteps(spec, before)) {
+      *load->add_steps() = step;
+      length += FromProto(step.for_());
+    }
+    load->set_rate(load->steps(0).rate());
+    before = length - FromProto(load->steps(load->steps_size() - 1).for_());
+  }
+}
+
+void SetComputedDefaults(Scenario& scenario, const Reading& reading) {
+  PlanLimits(scenario, reading);
   for (Load& load : *scenario.mutable_load()) {
     if (!load.has_rejected_when()) load.mutable_rejected_when()->add_status(429);
   }
@@ -204,7 +235,7 @@ void FillIn(Scenario& scenario, Reading& reading) {
   Name(*scenario.mutable_faults(), FaultKind);
   Name(*scenario.mutable_assertions(), AssertionKind);
   Resolver(scenario, reading).Resolve(scenario, "");
-  SetComputedDefaults(scenario);
+  SetComputedDefaults(scenario, reading);
 }
 
 }  // namespace squall

@@ -37,6 +37,8 @@ std::string PhaseName(PhaseEvent::Phase phase) {
       return "recovery";
     case PhaseEvent::DONE:
       return "done";
+    case PhaseEvent::LIMITS:
+      return "limits";
     default:
       return "";
   }
@@ -64,7 +66,8 @@ Ribbon DrawRibbon(const Progress& progress, int width, bool color) {
   const auto column = [&](absl::Duration at) {
     return std::clamp(static_cast<int>(std::lround(absl::ToDoubleSeconds(at) / longest * width)), 0, width);
   };
-  const absl::Duration faults_at = progress.faults_at > absl::ZeroDuration() ? progress.faults_at : plan.baseline;
+  const absl::Duration faults_at = progress.faults_at > absl::ZeroDuration() ? progress.faults_at : plan.FaultsStart();
+  const int limits = plan.limits > absl::ZeroDuration() ? column(plan.baseline) : -1;
   const int faults = column(faults_at);
   const int recovery = column(faults_at + plan.faults_end);
   const int now = std::min(column(progress.elapsed), width - 1);
@@ -74,12 +77,13 @@ Ribbon DrawRibbon(const Progress& progress, int width, bool color) {
     if (room > 0) labels.replace(static_cast<size_t>(from) + 1, std::min(text.size(), static_cast<size_t>(room)),
                                  text.substr(0, static_cast<size_t>(room)));
   };
-  label(0, faults, "baseline");
+  label(0, limits < 0 ? faults : limits, "baseline");
+  if (limits >= 0) label(limits, faults, "limits");
   label(faults, recovery, "faults");
   label(recovery, width, "recovery");
   Ribbon ribbon;
   for (int i = 0; i < width; ++i) {
-    const bool edge = i == faults || i == recovery;
+    const bool edge = i == limits || i == faults || i == recovery;
     const char c = labels[static_cast<size_t>(i)];
     std::string cell = c != ' ' ? std::string(1, c) : edge ? "│" : i <= now ? "━" : "─";
     if (i == now) cell = "●";

@@ -43,6 +43,9 @@ absl::Status AddRequests(const Requests& columns, Timeline& timeline) {
                          columns.outcome_size(), columns.number_size()}) {
     if (size != n) return Contradiction(absl::StrCat("columns of ", n, " and ", size, " requests"));
   }
+  for (const int size : {columns.retry_after_ms_size(), columns.retried_size()}) {
+    if (size != 0 && size != n) return Contradiction(absl::StrCat("columns of ", n, " and ", size, " requests"));
+  }
   std::vector<Request>& requests = timeline.requests[columns.load()];
   const size_t before = requests.size();
   auto broken = [&](int i, absl::string_view what) {
@@ -69,6 +72,8 @@ absl::Status AddRequests(const Requests& columns, Timeline& timeline) {
     request.number = number;
     request.status = static_cast<int32_t>(columns.status(i));
     request.outcome = outcome;
+    if (columns.retry_after_ms_size() > 0) request.retry_after_ms = columns.retry_after_ms(i);
+    if (columns.retried_size() > 0) request.retried = columns.retried(i) != 0;
     last_ns = std::max(last_ns, request.end_ns);
   }
   timeline.last_ns = last_ns;

@@ -21,6 +21,9 @@ struct Request {
   int64_t number = 0;  // in its load; with the load's trace prefix it makes the trace id
   int32_t status = 0;  // HTTP status, 0 when there was no answer
   Outcome outcome = OUTCOME_UNSPECIFIED;
+  // Retry-After of a rejected one: milliseconds + 2; 1: it cannot be read; 0: there was none.
+  uint32_t retry_after_ms = 0;
+  bool retried = false;  // sent after the Retry-After of a rejected one, outside of the offered rate
 
   int64_t LatencyNs() const {
     return end_ns - intended_ns;

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "controller/report/chart.h"
 #include "controller/report/escape.h"
+#include "controller/report/limiter.h"
 #include "controller/report/ribbon.h"
 #include "controller/report/series.h"
 #include "controller/report/words.h"
@@ -289,6 +290,9 @@ std::string ChartsHtml(const RunResult& result, const Timeline& timeline) {
   }
   absl::StrAppend(&shared, HostFigure(timeline, frame));
   std::string services;
+  for (const Assertion& assertion : scenario.assertions()) {
+    if (assertion.has_rate_limiter()) absl::StrAppend(&services, LimiterFigures(assertion, timeline));
+  }
   number = 0;
   for (const auto& [name, samples] : timeline.samples) {
     absl::StrAppend(&services, ServiceFigures(name, absl::StrCat("service", ++number), samples, frame));

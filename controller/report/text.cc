@@ -228,8 +228,8 @@ class TextPage {
   }
 
   void Why(const Verdict& verdict) {
-    if (verdict.result() == Verdict::PASS) return;
     const std::string indent(kReasonIndent, ' ');
+    if (verdict.result() == Verdict::PASS) return Facts(verdict);
     const Paint paint = PaintOf(verdict.result());
     Paragraph(absl::StrCat(indent, ResultWord(verdict.result()), ": "), verdict.reason(), kPlain, paint);
     if (!verdict.advice().empty()) Paragraph(absl::StrCat(indent, "→ "), verdict.advice());
@@ -238,6 +238,15 @@ class TextPage {
     }
     if (!verdict.examples().empty()) {
       Paragraph(indent, absl::StrCat("example: trace id ", verdict.examples(0)), kDim);
+    }
+    Facts(verdict);
+  }
+
+  // A rate limiter makes several promises, of which the table shows one.
+  void Facts(const Verdict& verdict) {
+    if (verdict.kind() != "rate_limiter") return;
+    for (const Detail& detail : verdict.details()) {
+      Paragraph(absl::StrCat(std::string(kReasonIndent, ' '), TerminalText(detail.name()), ": "), detail.value(), kDim, kDim);
     }
   }
 

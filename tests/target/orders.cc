@@ -8,6 +8,7 @@
 #include "tests/target/flags.h"
 #include "tests/target/recommender.h"
 #include "tests/target/server.h"
+#include "tests/target/token_bucket.h"
 
 namespace squall::target {
 namespace {
@@ -33,7 +34,7 @@ int Main(int argc, char** argv) {
                                                  {"ignores-deadline", Mutant::kIgnoresDeadline},
                                                  {"never-reconnects", Mutant::kNeverReconnects},
                                                  {"never-drains", Mutant::kNeverDrains}};
-  CLI::App app("orders: GET and POST /order answer with JSON, GET /healthz with ok.");
+  CLI::App app("orders: GET and POST /order and GET /quote answer with JSON, GET /healthz with ok.");
   app.add_option("--host", host, "Address to listen on")->capture_default_str();
   app.add_option("--port", port, "Port to listen on")->required()->check(CLI::Range(1, 65535));
   app.add_option("--recommend", recommend, "HOST:PORT of the recommend service")
@@ -51,16 +52,35 @@ int Main(int argc, char** argv) {
   app.add_option("--mutant", options.mutant,
                  "Break one promise: ignores-deadline, never-reconnects, never-drains, or none")
       ->transform(CLI::CheckedTransformer(mutants));
+  LimiterOptions limits;
+  app.add_option("--limit", limits.per_second, "Requests per second and route, the rest is answered with 429; 0: no limit")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--burst", limits.burst, "Requests of a route at once, with --limit")->check(CLI::Range(1, 1'000'000));
+  const std::map<std::string, LimiterMutant> limiter_mutants = {{"none", LimiterMutant::kNone},
+                                                                {"limiter-twice-its-rate", LimiterMutant::kTwiceItsRate},
+                                                                {"limiter-off-by-the-burst", LimiterMutant::kOffByTheBurst},
+                                                                {"limiter-too-strict", LimiterMutant::kTooStrict},
+                                                                {"limiter-rejects-slowly", LimiterMutant::kRejectsSlowly}};
+  app.add_option("--limiter-mutant", limits.mutant,
+                 "Break one promise of the limiter: limiter-twice-its-rate, limiter-off-by-the-burst, limiter-too-strict, "
+                 "limiter-rejects-slowly, or none")
+      ->transform(CLI::CheckedTransformer(limiter_mutants));
   CLI11_PARSE(app, argc, argv);
   options.address = *ParseHostPort(recommend);
 
   Recommender recommender(options);
   Server server(/*threads=*/512);
-  const auto order = [&](const httplib::Request&, httplib::Response& response) {
-    Answer(recommender, response);
+  Limiter limiter(limits);
+  const auto order = [&](const httplib::Request& request, httplib::Response& response) {
+    if (limiter.Admit(request.path, response)) Answer(recommender, response);
   };
   server.Get("/order", order);
   server.Post("/order", order);
+  // A route that asks nobody.
+  server.Get("/quote", [&](const httplib::Request& request, httplib::Response& response) {
+    if (!limiter.Admit(request.path, response)) return;
+    response.set_content(R"({"price":7})", "application/json");
+  });
   server.Get("/healthz", [](const httplib::Request&, httplib::Response& response) {
     response.set_content("ok\n", "text/plain");
   });
