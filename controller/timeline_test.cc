@@ -39,6 +39,22 @@ TEST(Timeline, RefusesColumnsOfDifferentLengths) {
   EXPECT_EQ(Refusal(record), "columns of 2 and 3 calls");
 }
 
+TEST(Timeline, TakesColumnsThatMayBeLeftOut) {
+  Timeline timeline = Begun();
+  ASSERT_TRUE(timeline.Add(RequestsRecord()).ok());
+  EXPECT_EQ(timeline.requests["checkout"][1].retry_after_ms, 0u);
+  EXPECT_FALSE(timeline.requests["checkout"][1].retried);
+  Record record = RequestsRecord();
+  for (const uint32_t value : {0u, 1002u}) record.mutable_requests()->add_retry_after_ms(value);
+  for (const uint32_t value : {0u, 1u}) record.mutable_requests()->add_retried(value);
+  ASSERT_TRUE(timeline.Add(record).ok());
+  EXPECT_EQ(timeline.requests["checkout"][2].retry_after_ms, 0u);
+  EXPECT_EQ(timeline.requests["checkout"][3].retry_after_ms, 1002u);
+  EXPECT_TRUE(timeline.requests["checkout"][3].retried);
+  record.mutable_requests()->add_retried(1);
+  EXPECT_EQ(Refusal(record), "columns of 2 and 3 requests");
+}
+
 TEST(Timeline, RefusesRequestsThatContradictThemselves) {
   Record record = RequestsRecord();
   record.mutable_requests()->set_lag_us(1, 1'500'001);

@@ -147,15 +147,14 @@ std::optional<Worst> MostWithin(std::vector<Decided>& decided, int64_t length_ns
   return worst;
 }
 
-Room Room::Bucket(std::vector<Decided> decided, double capacity, double per_second, std::vector<int64_t> emptied_ns) {
+Room Room::Bucket(std::vector<int64_t> sent_ns, std::vector<int64_t> end_ns, double capacity, double per_second,
+                  std::vector<int64_t> emptied_ns) {
   Room room;
   room.capacity_ = capacity;
   room.per_second_ = per_second;
   room.emptied_ns_ = std::move(emptied_ns);
-  for (const Decided& each : decided) {
-    room.sent_ns_.push_back(each.sent_ns);
-    room.end_ns_.push_back(each.end_ns);
-  }
+  room.sent_ns_ = std::move(sent_ns);
+  room.end_ns_ = std::move(end_ns);
   // A bucket that was emptied is one that gave all its tokens away.
   std::sort(room.sent_ns_.begin(), room.sent_ns_.end());
   std::sort(room.end_ns_.begin(), room.end_ns_.end());
@@ -163,21 +162,22 @@ Room Room::Bucket(std::vector<Decided> decided, double capacity, double per_seco
   double used = 0;
   int64_t at_ns = 0;
   auto emptied = room.emptied_ns_.begin();
-  for (const int64_t end_ns : room.end_ns_) {
-    for (; emptied != room.emptied_ns_.end() && *emptied <= end_ns; ++emptied) {
+  for (const int64_t ended_ns : room.end_ns_) {
+    for (; emptied != room.emptied_ns_.end() && *emptied <= ended_ns; ++emptied) {
       used = capacity;
       at_ns = *emptied;
     }
-    const double refilled = per_second * static_cast<double>(end_ns - at_ns) / kSecond;
+    const double refilled = per_second * static_cast<double>(ended_ns - at_ns) / kSecond;
     used = std::min(capacity, std::max(0.0, used - refilled) + 1);
-    at_ns = end_ns;
+    at_ns = ended_ns;
     room.used_.push_back(used);
   }
   return room;
 }
 
-Room Room::Window(std::vector<Decided> decided, double capacity, int64_t window_ns, std::vector<int64_t> emptied_ns) {
-  Room room = Bucket(std::move(decided), capacity, 0, std::move(emptied_ns));
+Room Room::Window(std::vector<int64_t> sent_ns, std::vector<int64_t> end_ns, double capacity, int64_t window_ns,
+                  std::vector<int64_t> emptied_ns) {
+  Room room = Bucket(std::move(sent_ns), std::move(end_ns), capacity, 0, std::move(emptied_ns));
   room.window_ns_ = window_ns;
   return room;
 }

@@ -40,11 +40,13 @@ std::optional<Worst> MostWithin(std::vector<Decided>& decided, int64_t length_ns
 // Requests are taken to be decided as late as possible. Made once, asked often: O(log n) each. Immutable; thread-safe.
 class Room {
  public:
-  // A bucket of `capacity` that is refilled at `per_second`, and empty at each of `emptied_ns` (in order). `decided`: all that may
-  // have taken a token.
-  static Room Bucket(std::vector<Decided> decided, double capacity, double per_second, std::vector<int64_t> emptied_ns);
+  // A bucket of `capacity` that is refilled at `per_second`, and empty at each of `emptied_ns` (in order). `sent_ns`, `end_ns`: of
+  // all requests that may have taken a token, in any order.
+  static Room Bucket(std::vector<int64_t> sent_ns, std::vector<int64_t> end_ns, double capacity, double per_second,
+                     std::vector<int64_t> emptied_ns);
   // A window: at most `capacity` in any `window_ns`; nothing is known of the time before each of `emptied_ns`.
-  static Room Window(std::vector<Decided> decided, double capacity, int64_t window_ns, std::vector<int64_t> emptied_ns);
+  static Room Window(std::vector<int64_t> sent_ns, std::vector<int64_t> end_ns, double capacity, int64_t window_ns,
+                     std::vector<int64_t> emptied_ns);
 
   // For a decision that fell between these two moments. May be negative.
   double Left(int64_t sent_ns, int64_t end_ns) const;

@@ -115,8 +115,10 @@ TEST(MostAbove, CopesWithTenMillionRequestsInSeconds) {
   EXPECT_LT(took.count(), 60);
 }
 
+std::vector<int64_t> Times(size_t count, int64_t at_ns) { return std::vector<int64_t>(count, at_ns); }
+
 TEST(Room, OfABucketIsItsCapacityLessWhatMayHaveBeenTaken) {
-  const Room room = Room::Bucket(AtOnce(15, kSecond), 20, 100, {});
+  const Room room = Room::Bucket(Times(15, kSecond), Times(15, kSecond), 20, 100, {});
   EXPECT_DOUBLE_EQ(room.Left(0, 0), 20);
   EXPECT_DOUBLE_EQ(room.Left(kSecond, kSecond), 5);
   EXPECT_DOUBLE_EQ(room.Left(kSecond + 50 * kMs, kSecond + 60 * kMs), 10);
@@ -124,7 +126,7 @@ TEST(Room, OfABucketIsItsCapacityLessWhatMayHaveBeenTaken) {
 }
 
 TEST(Room, CountsARequestThatIsOnItsWayAsTaken) {
-  const Room room = Room::Bucket({{kSecond, 3 * kSecond, 0}}, 20, 100, {});
+  const Room room = Room::Bucket({kSecond}, {3 * kSecond}, 20, 100, {});
   EXPECT_DOUBLE_EQ(room.Left(kSecond - 2, kSecond - 1), 20);
   EXPECT_DOUBLE_EQ(room.Left(kSecond - 2, kSecond), 19);
   EXPECT_DOUBLE_EQ(room.Left(2 * kSecond, 2 * kSecond), 19);
@@ -133,7 +135,7 @@ TEST(Room, CountsARequestThatIsOnItsWayAsTaken) {
 }
 
 TEST(Room, OfABucketThatWasEmptiedComesBackWithTheRate) {
-  const Room room = Room::Bucket(AtOnce(1, 10 * kSecond), 20, 100, {kSecond, 10 * kSecond + kMs});
+  const Room room = Room::Bucket({10 * kSecond}, {10 * kSecond}, 20, 100, {kSecond, 10 * kSecond + kMs});
   EXPECT_DOUBLE_EQ(room.Left(kSecond, kSecond), 0);
   EXPECT_DOUBLE_EQ(room.Left(kSecond + 50 * kMs, kSecond + 50 * kMs), 5);
   EXPECT_DOUBLE_EQ(room.Left(5 * kSecond, 5 * kSecond), 20);
@@ -141,7 +143,7 @@ TEST(Room, OfABucketThatWasEmptiedComesBackWithTheRate) {
 }
 
 TEST(Room, OfAWindowIsWhatNoneOfItsRequestsTook) {
-  const Room room = Room::Window(AtOnce(15, 5 * kSecond), 20, kSecond, {0});
+  const Room room = Room::Window(Times(15, 5 * kSecond), Times(15, 5 * kSecond), 20, kSecond, {0});
   EXPECT_DOUBLE_EQ(room.Left(kSecond / 2, kSecond / 2), 0);  // nothing is known of the time before the load
   EXPECT_DOUBLE_EQ(room.Left(4 * kSecond, 4 * kSecond), 20);
   EXPECT_DOUBLE_EQ(room.Left(6 * kSecond, 6 * kSecond), 5);

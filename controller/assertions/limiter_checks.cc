@@ -64,6 +64,7 @@ Held Hold(const LimiterScene& scene, const Busiest& busiest, double allowed) {
 
 struct Bound {
   std::optional<Held> worst;
+  std::optional<Held> at_once;     // the worst among short ones
   std::optional<Held> first_over;  // in time
 };
 
@@ -85,7 +86,12 @@ Bound FindBound(const LimiterScene& scene) {
   const auto most = [&](const Busiest& busiest) { return limit.Most(busiest.end_ns - busiest.begin_ns); };
   if (const auto worst = MostAbove(admitted, limit.rate, limit.at_once + limit.slack + kEps)) {
     Take(bound, Hold(scene, worst->most, most(worst->most)), false);
-    if (worst->first_over) Take(bound, Hold(scene, *worst->first_over, most(*worst->first_over)), true);
+    if (worst->first_over) {
+      Take(bound, Hold(scene, *worst->first_over, most(*worst->first_over)), true);
+      // What is too many at once is too many in every interval around it as well; a steeper line finds the short one.
+      const Busiest brief = MostAbove(admitted, 2 * limit.rate, 0)->most;
+      bound.at_once = Hold(scene, brief, most(brief));
+    }
   }
   for (int k = 1; limit.window_ns > 0 && k <= kWindows; ++k) {
     const double allowed = limit.MostWithin(k);
@@ -193,11 +199,17 @@ LimiterCheck CheckBound(const LimiterScene& scene) {
           AdmittedIn(scene, bound.first_over->busiest));
     return check;
   }
+  const Held& told = bound.at_once && bound.at_once->Over() > 0 ? *bound.at_once : worst;
+  const auto may = std::llround(std::floor(told.allowed + kEps));
+  const std::string within = HumanNanos(told.busiest.end_ns - told.busiest.begin_ns);
+  check.measured = absl::StrCat(Grouped(told.busiest.count), " in ", within);
+  check.limit = absl::StrCat("at most ", Grouped(may), " in ", within);
+  check.margin = Grouped(may - told.busiest.count);
   Break(check,
-        absl::StrCat("too many are admitted at once: ", Grouped(worst.busiest.count), " were sent and answered within ", length,
-                     ", ", when, "; ", Promise(scene), " allow ", Grouped(std::llround(allowed)), " in that time, ",
-                     Grouped(worst.busiest.count - std::llround(allowed)), " fewer"),
-        AdmittedIn(scene, worst.busiest));
+        absl::StrCat("too many are admitted at once: ", Grouped(told.busiest.count), " were sent and answered within ", within,
+                     ", from ", Tenths(told.busiest.begin_ns), " on; ", Promise(scene), " allow ", Grouped(may),
+                     " in that time, ", Grouped(told.busiest.count - may), " fewer"),
+        AdmittedIn(scene, told.busiest));
   return check;
 }
 
@@ -258,7 +270,7 @@ LimiterCheck CheckBelow(const LimiterScene& scene) {
     check.advice = "leave out the load's `rate` and `steps`, so that the plan offers what is needed";
     return check;
   }
-  check.figures = absl::StrCat(Grouped(count), " of ", Counted(all, "request"), " rejected with room for them");
+  check.figures = absl::StrCat(Grouped(count), " of ", Counted(all, "request"), " rejected although there was room for them");
   check.state = LimiterCheck::kHolds;
   if (static_cast<double>(count) <= kRejectsBelow * static_cast<double>(all)) return check;
   check.measured = HumanPercent(100.0 * static_cast<double>(count) / static_cast<double>(all));

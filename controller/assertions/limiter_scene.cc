@@ -14,9 +14,11 @@ namespace {
 // How well the beginning of steps is known.
 constexpr int64_t kEdgeNs = 100'000'000;
 
+// Where the plan made the steps, until these are over: what a fault does to a limiter is another question.
 absl::Span<const Request> RequestsOf(const Timeline& timeline, const Load& load) {
   const auto found = timeline.requests.find(load.name());
-  return found == timeline.requests.end() ? absl::Span<const Request>() : found->second;
+  if (found == timeline.requests.end()) return {};
+  return IntendedWithin(found->second, INT64_MIN, PlannedStepsEndNs(timeline, load));
 }
 
 std::vector<OfferedSpan> SpansBeforeFaults(const Timeline& timeline, const Load& load) {
@@ -33,15 +35,18 @@ int64_t FirstSent(absl::Span<const Request> requests) { return requests.empty() 
 
 // All that may have been admitted, also when the answer did not come through.
 Room RoomOf(const AdmissionLimit& limit, absl::Span<const Request> requests, const Credits& credits) {
-  std::vector<Decided> decided;
+  std::vector<int64_t> sent_ns, end_ns;
   for (const Request& request : requests) {
-    if (request.outcome != REJECTED) decided.push_back({request.sent_ns, request.end_ns, 0});
+    if (request.outcome == REJECTED) continue;
+    sent_ns.push_back(request.sent_ns);
+    end_ns.push_back(request.end_ns);
   }
   // What came before the load is not known.
   std::vector<int64_t> emptied = credits.restarts_ns();
   if (!requests.empty()) emptied.insert(emptied.begin(), FirstSent(requests));
-  return limit.window_ns > 0 ? Room::Window(std::move(decided), limit.burst, limit.window_ns, std::move(emptied))
-                             : Room::Bucket(std::move(decided), limit.burst, limit.rate, std::move(emptied));
+  return limit.window_ns > 0
+             ? Room::Window(std::move(sent_ns), std::move(end_ns), limit.burst, limit.window_ns, std::move(emptied))
+             : Room::Bucket(std::move(sent_ns), std::move(end_ns), limit.burst, limit.rate, std::move(emptied));
 }
 
 // The worth of all causes that are before `ns`, or at it where `inclusive`.

@@ -99,8 +99,8 @@ Judgement JudgeRateLimiter(const RateLimiter& spec, const Timeline& timeline) {
   if (scene.requests.empty()) {
     return Obstructed({absl::StrCat("no request of load ", load->name(), " was sent"), "check the load's address"});
   }
-  const bool complete =
-      timeline.footer.has_value() || CompleteUntil(timeline, *load) > PlannedStepsEndNs(timeline, *load);
+  const bool complete = (timeline.footer && timeline.footer->ending() == Footer::COMPLETED) ||
+                        CompleteUntil(timeline, *load) > PlannedStepsEndNs(timeline, *load);
   const auto rejected = std::count_if(scene.requests.begin(), scene.requests.end(),
                                       [](const Request& request) { return request.outcome == REJECTED; });
   const auto admitted = std::count_if(scene.requests.begin(), scene.requests.end(), IsAdmitted);

@@ -160,6 +160,9 @@ TEST(RateLimiter, FailsALimiterThatIsOffByItsBurst) {
   const Verdict verdict = Judged(LimitedRun(Limiter(), Bucket(100, 40)));
   EXPECT_EQ(verdict.result(), Verdict::FAIL);
   EXPECT_THAT(verdict.reason(), StartsWith("too many are admitted at once: ")) << verdict.DebugString();
+  // The burst, though the 10 s above the limit have as many too many.
+  EXPECT_THAT(verdict.measured(), StartsWith("4"));
+  EXPECT_THAT(verdict.measured(), HasSubstr(" ms"));
 }
 
 TEST(RateLimiter, FailsALimiterWithTwiceItsRateForTheLongRun) {
@@ -407,6 +410,18 @@ TEST(RateLimiter, IsNotSettledBeforeThePlannedStepsAreOver) {
   EXPECT_TRUE(JudgeRateLimiter(run.spec, run.Build()).final);
   run.last_seconds = 0;
   EXPECT_FALSE(JudgeRateLimiter(run.spec, run.Build()).final);
+}
+
+TEST(RateLimiter, LeavesWhatFaultsDoToALimiterOut) {
+  // Everything is rejected once the planned steps are over.
+  LimitedRun run(Limiter(), Bucket(100, 20));
+  const int64_t over_ns = LimitedRun::Ns(run.StepAt(9));
+  run.change = [&](Request& request) {
+    if (request.sent_ns < over_ns) return;
+    request.outcome = ERROR;
+    request.status = 500;
+  };
+  EXPECT_EQ(Judged(run).result(), Verdict::PASS) << Judged(run).reason();
 }
 
 // ---- a machine that stands still

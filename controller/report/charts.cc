@@ -289,15 +289,16 @@ std::string ChartsHtml(const RunResult& result, const Timeline& timeline) {
     absl::StrAppend(&shared, EdgeFigure(edge, absl::StrCat("edge", ++number), series, frame));
   }
   absl::StrAppend(&shared, HostFigure(timeline, frame));
-  std::string services;
+  std::string limiters;
   for (const Assertion& assertion : scenario.assertions()) {
-    if (assertion.has_rate_limiter()) absl::StrAppend(&services, LimiterFigures(assertion, timeline));
+    if (assertion.has_rate_limiter()) absl::StrAppend(&limiters, LimiterFigures(assertion, timeline));
   }
+  std::string services;
   number = 0;
   for (const auto& [name, samples] : timeline.samples) {
     absl::StrAppend(&services, ServiceFigures(name, absl::StrCat("service", ++number), samples, frame));
   }
-  return absl::StrCat("<div class=\"charts\" tabindex=\"0\" role=\"group\" aria-label=\"Charts over time\">",
+  return absl::StrCat(limiters, "<div class=\"charts\" tabindex=\"0\" role=\"group\" aria-label=\"Charts over time\">",
                       shared, "</div>\n", services);
 }
 

@@ -16,8 +16,8 @@
 namespace squall {
 namespace {
 
-constexpr double kWidth = 352, kHeight = 232;
-constexpr double kLeft = 48, kRight = 92, kTop = 10, kBottom = 40;
+constexpr double kWidth = 368, kHeight = 232;
+constexpr double kLeft = 48, kRight = 108, kTop = 10, kBottom = 40;
 constexpr double kFont = 12;
 constexpr int64_t kEdgeNs = 100'000'000;
 constexpr size_t kMostPoints = 400;
@@ -149,7 +149,9 @@ std::string LimiterFigures(const Assertion& assertion, const Timeline& timeline)
   }
   if (charts.empty()) return "";
   return absl::StrCat("<section class=\"service\"><h3>Rate limiter: ", Escape(assertion.name()), " <span class=\"unit\">",
-                      "requests of ", Escape(load->name()), ", summed up; what is admitted must stay below the dashed line</span>",
+                      "requests of ", Escape(load->name()),
+                      ", counted from the first of each trial: dotted what was offered, solid what was admitted; the dashed line is ",
+                      "the most that burst and rate allow</span>",
                       "</h3><div class=\"multiples limiter\">", charts, "</div></section>\n");
 }
 
