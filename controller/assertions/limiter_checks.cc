@@ -250,6 +250,7 @@ LimiterCheck CheckRejects(const LimiterScene& scene) {
 
 LimiterCheck CheckBelow(const LimiterScene& scene) {
   LimiterCheck check;
+  check.only_if_offered = true;
   check.name = absl::StrCat("offered ", Rate(kBelow * scene.limit.rate), " or less");
   std::vector<const Request*> wrongly;
   int64_t all = 0;
@@ -285,6 +286,7 @@ LimiterCheck CheckBelow(const LimiterScene& scene) {
 
 LimiterCheck CheckAbove(const LimiterScene& scene) {
   LimiterCheck check;
+  check.only_if_offered = true;
   check.name = "admitted when more is offered";
   for (const Spent& spent : SpansAbove(scene)) {
     const double seconds = spent.Seconds() - static_cast<double>(spent.stalled_ns) / 1e9;
@@ -316,6 +318,7 @@ LimiterCheck CheckAbove(const LimiterScene& scene) {
 
 LimiterCheck CheckBursts(const LimiterScene& scene) {
   LimiterCheck check;
+  check.only_if_offered = true;
   check.name = "full burst after a quiet time";
   const int64_t needed = std::llround(scene.limit.burst);
   int64_t judged = 0;

@@ -14,6 +14,7 @@ namespace squall {
 struct LimiterCheck {
   enum State { kHolds, kBroken, kOpen };
   State state = kOpen;
+  bool only_if_offered = false;  // a load with a rate or steps of its own need not show it
   std::string name;      // of its line among the details
   std::string figures;   // that line
   std::string reason;    // broken or open: one sentence

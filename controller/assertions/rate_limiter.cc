@@ -60,11 +60,9 @@ std::vector<LimiterCheck> CheckAll(const LimiterScene& scene) {
   return checks;
 }
 
-// What must be known for a PASS. Where the load has a rate or steps of its own, only that is judged which it shows.
-bool MustBeKnown(const LimiterCheck& check, const LimiterScene& scene, const std::vector<LimiterCheck>& all) {
-  if (HasPlannedSteps(scene.load)) return true;
-  const auto place = &check - all.data();
-  return place != 2 && place != 3 && place != 4;  // below, above, bursts
+// What must be known for a PASS. Where the load has a rate or steps of its own, that is judged which it shows.
+bool MustBeKnown(const LimiterCheck& check, const LimiterScene& scene) {
+  return HasPlannedSteps(scene.load) || !check.only_if_offered;
 }
 
 void SetFigures(Verdict& verdict, const LimiterCheck& check) {
@@ -123,7 +121,7 @@ Judgement JudgeRateLimiter(const RateLimiter& spec, const Timeline& timeline) {
     return judgement;
   }
   for (const LimiterCheck& check : checks) {
-    if (check.state != LimiterCheck::kOpen || !MustBeKnown(check, scene, checks)) continue;
+    if (check.state != LimiterCheck::kOpen || !MustBeKnown(check, scene)) continue;
     Judgement judgement = Obstructed({check.reason, check.advice}, verdict);
     judgement.final = complete;
     return judgement;
