@@ -84,6 +84,10 @@ absl::Status AddArrivals(const Arrivals& columns, Timeline& timeline) {
   for (const int size : {columns.duration_us_size(), columns.status_size(), columns.result_size()}) {
     if (size != n) return Contradiction(absl::StrCat("columns of ", n, " and ", size, " calls"));
   }
+  const int sources = columns.source_pid_size();
+  if (sources != 0 && sources != n) {
+    return Contradiction(absl::StrCat("columns of ", n, " calls and ", sources, " sources"));
+  }
   std::vector<Call>& calls = timeline.calls[columns.edge()];
   const size_t before = calls.size();
   auto broken = [&](int i, absl::string_view what) {
@@ -105,6 +109,7 @@ absl::Status AddArrivals(const Arrivals& columns, Timeline& timeline) {
     call.end_ns = call.start_ns + int64_t{columns.duration_us(i)} * 1000;
     call.status = static_cast<int32_t>(columns.status(i));
     call.result = result;
+    if (sources > 0) call.source_pid = columns.source_pid(i);
     last_ns = std::max(last_ns, call.end_ns);
   }
   timeline.last_ns = last_ns;
@@ -309,6 +314,7 @@ void Timeline::Sort() {
   for (auto& [load, totals] : loads) SortBy(totals.series, at);
   for (auto& [edge, list] : edge_stats) SortBy(list, at);
   for (auto& [service, list] : samples) SortBy(list, at);
+  for (auto& [service, list] : metrics) SortBy(list, at);
   SortBy(phases, at);
   SortBy(services, at);
   SortBy(host, at);

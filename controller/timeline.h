@@ -37,6 +37,7 @@ struct Call {
   int64_t end_ns = 0;
   int32_t status = 0;
   CallResult result = CALL_RESULT_UNSPECIFIED;
+  uint32_t source_pid = 0;  // the process that called; 0: not known
 };
 
 // One fault as it was carried out.

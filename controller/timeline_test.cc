@@ -59,6 +59,21 @@ TEST(Timeline, RefusesRequestsThatContradictThemselves) {
   EXPECT_EQ(Refusal(record), "call 1 of its record has no known result");
   record.mutable_arrivals()->set_start_us(1, INT64_MIN);
   EXPECT_EQ(Refusal(record), "call 1 of its record has a start out of range");
+  record = ArrivalsRecord();
+  record.mutable_arrivals()->add_source_pid(4711);
+  EXPECT_EQ(Refusal(record), "columns of 2 calls and 1 sources");
+}
+
+TEST(Timeline, KnowsTheProcessThatCalledWhereTheEdgeDoes) {
+  Timeline timeline = Begun();
+  ASSERT_TRUE(timeline.Add(ArrivalsRecord()).ok());
+  Record record = ArrivalsRecord();
+  record.mutable_arrivals()->add_source_pid(4711);
+  record.mutable_arrivals()->add_source_pid(0);
+  ASSERT_TRUE(timeline.Add(record).ok());
+  std::vector<uint32_t> sources;
+  for (const Call& call : timeline.calls["recommend"]) sources.push_back(call.source_pid);
+  EXPECT_EQ(sources, (std::vector<uint32_t>{0, 0, 4711, 0}));
 }
 
 TEST(Timeline, RefusesNamesThatTheHeaderDoesNotHave) {
