@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "agent/metrics/needed.h"
 #include "agent/process/spawn.h"
 #include "base/clock.h"
 #include "base/durations.h"
@@ -121,6 +122,7 @@ absl::StatusOr<StartServicesReply> Session::StartServices() {
   if (status.ok()) status = each([](RunningService& s) { return s.IsRun() ? s.Start() : absl::OkStatus(); });
   if (status.ok()) status = each([&](RunningService& s) { return s.WaitReady([this] { return cancelled_.load(); }); });
   if (status.ok()) status = each([&](RunningService& s) { return FollowNamespace(s, reply); });
+  if (status.ok()) status = StartMetrics();
   if (!status.ok()) return status;
   return reply;
 }
@@ -184,6 +186,19 @@ absl::Status Session::FollowNamespace(RunningService& service, StartServicesRepl
     if (edge.from() != service.name()) continue;
     const absl::Status status = OpenEdge(edge);
     if (!status.ok()) return absl::Status(status.code(), absl::StrCat("edge ", edge.name(), ": ", status.message()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Session::StartMetrics() {
+  for (const Service& service : request_.scenario().services()) {
+    std::set<std::string> needed = NeededMetrics(request_.scenario(), service.name());
+    if (!service.has_metrics() || needed.empty()) continue;
+    absl::StatusOr<NetNamespace> ns = services_.at(service.name())->Namespace();
+    if (!ns.ok()) return ns.status();
+    metrics_.push_back(std::make_unique<MetricsReader>(
+        MetricsReader::Page{service.name(), service.metrics().url(), std::move(needed)}, *std::move(ns),
+        [this](Record record) { events_.Push(std::move(record)); }));
   }
   return absl::OkStatus();
 }
@@ -280,6 +295,7 @@ FinishReply Session::Finish(absl::Duration drain) {
     if (!status.ok()) reply.add_not_healed(absl::StrCat("fault ", name, ": ", status.message()));
   }
   cancelled_ = true;
+  metrics_.clear();
   for (const auto& load : loads_) load->Stop(absl::ZeroDuration());
   // Redirection first: from here on new connections go where they want to.
   for (auto& [service, intercept] : intercepts_) intercept->Detach();

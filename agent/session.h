@@ -15,6 +15,7 @@
 #include "agent/faults/fault.h"
 #include "agent/load/heartbeat.h"
 #include "agent/load/http_load.h"
+#include "agent/metrics/metrics_reader.h"
 #include "agent/net/call_log.h"
 #include "agent/net/relay.h"
 #include "agent/process/running_service.h"
@@ -65,6 +66,8 @@ class Session {
   absl::Status OpenEdge(const Edge& edge);
   // A service may have gone into another network namespace when it started: its relay follows.
   absl::Status FollowNamespace(RunningService& service, StartServicesReply& reply);
+  // Reads the metrics pages that an assertion needs.
+  absl::Status StartMetrics();
   static absl::Status FollowProcesses(const RunningService& service, Intercept& intercept);
   FaultEvent Tell(const std::string& fault, FaultEvent::State state, std::string message);
 
@@ -91,6 +94,7 @@ class Session {
   FinishReply finish_reply_;
   std::map<std::string, Injected> faults_;
   std::vector<std::unique_ptr<HttpLoad>> loads_;
+  std::vector<std::unique_ptr<MetricsReader>> metrics_;
   // Destroyed in the reverse order: the relay before the redirections and namespaces that it uses.
   std::vector<std::unique_ptr<NetNamespace>> namespaces_;
   std::map<std::string, std::unique_ptr<Intercept>> intercepts_;  // by service
