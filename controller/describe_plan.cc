@@ -149,6 +149,10 @@ void AddServices(const Scenario& scenario, Page& page) {
     }
     if (!with.empty()) page.More(absl::StrJoin(with, ", "));
     page.More(DescribeReady(service));
+    if (service.has_metrics()) {
+      page.More(absl::StrCat("metrics at ", service.metrics().url(),
+                             ", read four times a second where an assertion needs them"));
+    }
   }
 }
 
@@ -295,9 +299,14 @@ std::string DescribeRecovery(const Recovery& recovery) {
 }
 
 std::string DescribeBreaker(const CircuitBreaker& breaker) {
+  if (breaker.stays_closed()) {
+    return absl::StrCat("calls over ", breaker.edge(), " go on at 90 % or more of what is usual in 99 % of windows");
+  }
+  const std::string probes = breaker.probes() == 0   ? "any number of probes"
+                             : breaker.probes() == 1 ? "1 probe"
+                                                     : absl::StrCat(breaker.probes(), " probes");
   return absl::StrCat("calls over ", breaker.edge(), " stop within ", Human(breaker.opens_within()),
-                      " of the first failed one, ", breaker.probes(),
-                      breaker.probes() == 1 ? " probe" : " probes", " every ", Human(breaker.open_time()),
+                      " of the first failed one, ", probes, " every ", Human(breaker.open_time()),
                       ", and flow again within ", Human(breaker.closes_within()), " of healing; while open, ",
                       breaker.load(), " is answered within ",
                       breaker.has_fails_fast_within() ? Human(breaker.fails_fast_within())
@@ -321,6 +330,10 @@ void AddAssertions(const Scenario& scenario, Page& page) {
       case Assertion::kCircuitBreaker:
         page.Entry(assertion.name(), kind + DescribeBreaker(assertion.circuit_breaker()));
         page.More(AboutFault(assertion.circuit_breaker().fault()));
+        if (assertion.circuit_breaker().has_state()) {
+          page.More(absl::StrCat("its own state, by metric ", assertion.circuit_breaker().state().metric(),
+                                 ", is shown beside"));
+        }
         break;
       case Assertion::kRateLimiter:
       case Assertion::KIND_NOT_SET:

@@ -60,6 +60,7 @@ absl::Duration RecoveryFor(const Assertion& assertion, absl::Duration window) {
     case Assertion::kRecovery:
       return Length(assertion.recovery().within()) + (assertion.recovery().windows() + 1) * window;
     case Assertion::kCircuitBreaker:
+      if (assertion.circuit_breaker().stays_closed()) return absl::ZeroDuration();
       return Length(assertion.circuit_breaker().closes_within()) + kClosingWindows * window;
     case Assertion::kTimeout:
     case Assertion::kRateLimiter:

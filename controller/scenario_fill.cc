@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "controller/breaker_profiles.h"
 #include "controller/plan.h"
 #include "controller/scalars.h"
 #include "controller/scenario_checks.h"
@@ -176,22 +177,61 @@ bool OnlyKills(const Scenario& scenario, const std::string& name) {
   return true;
 }
 
-void SetComputedDefaults(Scenario& scenario) {
+// The lowest rate of a load, per second; 0 when there is none.
+double LowestRate(const Scenario& scenario, const std::string& name) {
+  double lowest = 0;
+  const auto take = [&](double rate) {
+    if (rate > 0 && (lowest == 0 || rate < lowest)) lowest = rate;
+  };
+  for (const Load& load : scenario.load()) {
+    if (load.name() != name) continue;
+    take(load.rate());
+    for (const Step& step : load.steps()) take(step.rate());
+  }
+  return lowest;
+}
+
+// The service that calls over the edge; nullptr when it is not in the scenario.
+const Service* CallerOver(const Scenario& scenario, const std::string& name) {
+  for (const Edge& edge : scenario.edges()) {
+    for (const Service& service : scenario.services()) {
+      if (edge.name() == name && edge.from() == service.name()) return &service;
+    }
+  }
+  return nullptr;
+}
+
+void FillIn(CircuitBreaker& breaker, const Scenario& scenario, const std::string& path, Reading& reading) {
+  const Service* caller = CallerOver(scenario, breaker.edge());
+  const bool has_metrics = caller != nullptr && caller->has_metrics();
+  FillBreaker(breaker, LowestRate(scenario, breaker.load()), has_metrics);
+  if (!breaker.has_open_time() && !breaker.stays_closed() && reading.Sound(path + ".open_time")) {
+    reading.ReportAt(path + ".open_time", reading.At(path),
+                     breaker.profile() == CircuitBreaker::PROFILE_UNSPECIFIED
+                         ? "open_time is missing: nothing tells it without a profile; write for example open_time: 2s, or "
+                           "profile: gobreaker"
+                         : "open_time is missing: this profile has no default for it; write for example open_time: 2s");
+  }
+  if (breaker.has_state() && caller != nullptr && !has_metrics && reading.Sound(path + ".state")) {
+    reading.Report(path + ".state", absl::StrCat("state: service ", Quoted(caller->name()),
+                                                 " has no metrics to read it from; give it for example metrics: {url: "
+                                                 "\"http://127.0.0.1:8080/metrics\"}"));
+  }
+}
+
+void SetComputedDefaults(Scenario& scenario, Reading& reading) {
   for (Load& load : *scenario.mutable_load()) {
     if (!load.has_rejected_when()) load.mutable_rejected_when()->add_status(429);
   }
-  for (Assertion& assertion : *scenario.mutable_assertions()) {
+  for (int i = 0; i < scenario.assertions_size(); ++i) {
+    Assertion& assertion = *scenario.mutable_assertions(i);
     if (assertion.has_recovery() && assertion.recovery().since() == Recovery::SINCE_UNSPECIFIED) {
       Recovery& recovery = *assertion.mutable_recovery();
       recovery.set_since(OnlyKills(scenario, recovery.fault()) ? Recovery::SINCE_INJECT
                                                                : Recovery::SINCE_HEAL);
     }
-    if (!assertion.has_circuit_breaker()) continue;
-    CircuitBreaker& breaker = *assertion.mutable_circuit_breaker();
-    if (!breaker.has_opens_within()) *breaker.mutable_opens_within() = ToProto(absl::Seconds(5));
-    if (breaker.probes() == 0) breaker.set_probes(1);
-    if (!breaker.has_closes_within()) {
-      *breaker.mutable_closes_within() = ToProto(1.5 * FromProto(breaker.open_time()) + absl::Seconds(5));
+    if (assertion.has_circuit_breaker()) {
+      FillIn(*assertion.mutable_circuit_breaker(), scenario, ItemPath("assert", i) + ".circuit_breaker", reading);
     }
   }
 }
@@ -204,7 +244,7 @@ void FillIn(Scenario& scenario, Reading& reading) {
   Name(*scenario.mutable_faults(), FaultKind);
   Name(*scenario.mutable_assertions(), AssertionKind);
   Resolver(scenario, reading).Resolve(scenario, "");
-  SetComputedDefaults(scenario);
+  SetComputedDefaults(scenario, reading);
 }
 
 }  // namespace squall
