@@ -45,6 +45,20 @@ TEST(Attempts, DoesNotCountARefusalTwiceThatIsAlsoSeenAsACall) {
   EXPECT_EQ(Within(TimelineBuilder().AddCall(1.05, 0, CONNECT_REFUSED), 1, 2).Calls(0, 10), 1);
 }
 
+TEST(Attempts, CountsWhatOneProcessTriedAlone) {
+  TimelineBuilder builder;
+  builder.AddCall(1.1, 1, ANSWERED, 7).AddCall(1.2, 1, ANSWERED, 8).AddCall(1.3, 0, CONNECT_REFUSED, 8);
+  builder.Refused(1.5, 0, {{7, 0}}).Refused(2, 50, {{7, 20}, {8, 30}});
+  const Timeline timeline = builder.Build();
+  const Attempts of_7(timeline, "recommend", "checkout", Ns(1), Ns(2), 7);
+  EXPECT_NEAR(of_7.Calls(0, 10), 1 + 20, 1e-6);
+  EXPECT_EQ(of_7.Answered(0, 10), 1);
+  const Attempts of_8(timeline, "recommend", "checkout", Ns(1), Ns(2), 8);
+  EXPECT_NEAR(of_8.Calls(0, 10), 2 + 30, 1e-6);
+  EXPECT_EQ(RefusalsWithin(timeline, "recommend", Ns(1), Ns(2), 7).count, 20);
+  EXPECT_EQ(RefusalsWithin(timeline, "recommend", Ns(1), Ns(2), 8).first_ns, Ns(1.3));
+}
+
 TEST(Attempts, HasNoBinsInAnEmptySpan) { EXPECT_EQ(Within(TimelineBuilder(), 2, 1).bins(), 0u); }
 
 TEST(Refusals, AreThoseOfTheSpan) {

@@ -102,17 +102,28 @@ class TimelineBuilder {
     return *this;
   }
 
-  TimelineBuilder& AddCall(double start, double ms, CallResult result) {
-    calls_.push_back({Ns(start), Ns(start) + Ns(ms / 1e3), result == ANSWERED ? 200 : 0, result});
+  TimelineBuilder& AddCall(double start, double ms, CallResult result, uint32_t source_pid = 0) {
+    calls_.push_back({Ns(start), Ns(start) + Ns(ms / 1e3), result == ANSWERED ? 200 : 0, result, source_pid});
+    return *this;
+  }
+
+  // A value of the metrics page of `orders`.
+  TimelineBuilder& Metric(double at, const std::string& series, double value) {
+    MetricSample& sample = *records_.emplace_back().mutable_metric();
+    sample.set_service("orders");
+    sample.set_at_ns(Ns(at));
+    sample.set_series(series);
+    sample.set_value(value);
     return *this;
   }
 
   // The edge's counter of refused connects at a time.
-  TimelineBuilder& Refused(double at, int64_t so_far) {
+  TimelineBuilder& Refused(double at, int64_t so_far, const std::map<uint32_t, int64_t>& by = {}) {
     EdgeStats& stats = *records_.emplace_back().mutable_edge_stats();
     stats.set_edge("recommend");
     stats.set_at_ns(Ns(at));
     stats.set_refused(so_far);
+    for (const auto& [source_pid, count] : by) (*stats.mutable_refused_by())[source_pid] = count;
     return *this;
   }
 
