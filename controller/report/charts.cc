@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/text.h"
+#include "controller/report/breaker_chart.h"
 #include "controller/report/chart.h"
 #include "controller/report/escape.h"
 #include "controller/report/ribbon.h"
@@ -35,7 +36,7 @@ struct LegendItem {
 
 std::string Swatch(absl::string_view css_class) {
   const absl::string_view shape = absl::StartsWith(css_class, "curve") ? "<path d=\"M0 7h14\""
-                                  : css_class == "mark"                ? "<path d=\"M7 1l6 12h-12z\""
+                                  : css_class == "mark" || css_class == "probe" ? "<path d=\"M7 1l6 12h-12z\""
                                                         : "<rect width=\"14\" height=\"14\" rx=\"2\"";
   return absl::StrCat("<svg class=\"swatch\" viewBox=\"0 0 14 14\" aria-hidden=\"true\">", shape, " class=\"",
                       css_class, "\"/></svg>");
@@ -159,6 +160,17 @@ std::string EdgeFigure(const Edge& edge, const std::string& id, const EdgeSeries
                 absl::StrCat("calls per second from ", edge.from().empty() ? "its caller" : edge.from(),
                              " to ", edge.to(), StepNote(frame.bins)),
                 Legend(items), RenderChart(chart, frame, size));
+}
+
+std::string BreakerFigure(const BreakerChart& chart) {
+  const std::vector<LegendItem> items = {{"closed", "state state-closed", ""},
+                                         {"open", "state state-open", ""},
+                                         {"half-open", "state state-half-open", ""},
+                                         {"probes", "probe", Thousands(chart.probes)}};
+  return Figure(absl::StrCat("Circuit breaker: ", chart.name),
+                absl::StrCat("its state, and below it the share of the usual calls over ", chart.edge,
+                             chart.note.empty() ? "" : "; ", chart.note),
+                Legend(items), absl::StrCat(chart.states, chart.calls));
 }
 
 std::vector<TimeChart::Mark> StallMarks(const Series& stalled, const TimeBins& bins) {
@@ -287,6 +299,7 @@ std::string ChartsHtml(const RunResult& result, const Timeline& timeline) {
         MakeEdgeSeries(Find(timeline.calls, edge.name()), Find(timeline.edge_stats, edge.name()), frame.bins);
     absl::StrAppend(&shared, EdgeFigure(edge, absl::StrCat("edge", ++number), series, frame));
   }
+  for (const BreakerChart& chart : BreakerCharts(timeline, frame)) absl::StrAppend(&shared, BreakerFigure(chart));
   absl::StrAppend(&shared, HostFigure(timeline, frame));
   std::string services;
   number = 0;

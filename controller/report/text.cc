@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "controller/report/escape.h"
@@ -227,7 +228,18 @@ class TextPage {
     for (size_t i = 1; i < row.size(); ++i) Paragraph(absl::StrCat("      ", heads[i], " "), row[i]);
   }
 
+  // What a breaker's calls show of its state, and what it says itself, side by side.
+  void States(const Verdict& verdict) {
+    for (const Detail& detail : verdict.details()) {
+      if (!absl::StrContains(detail.name(), "state ")) continue;
+      const bool contradiction = detail.name() == "state disagrees";
+      Paragraph(absl::StrCat(std::string(kReasonIndent, ' '), detail.name(), ": "), detail.value(),
+                contradiction ? kYellow : kDim, contradiction ? kYellow : kDim);
+    }
+  }
+
   void Why(const Verdict& verdict) {
+    if (verdict.kind() == "circuit_breaker") States(verdict);
     if (verdict.result() == Verdict::PASS) return;
     const std::string indent(kReasonIndent, ' ');
     const Paint paint = PaintOf(verdict.result());
