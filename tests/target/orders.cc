@@ -32,8 +32,12 @@ int Main(int argc, char** argv) {
   const std::map<std::string, Mutant> mutants = {{"none", Mutant::kNone},
                                                  {"ignores-deadline", Mutant::kIgnoresDeadline},
                                                  {"never-reconnects", Mutant::kNeverReconnects},
-                                                 {"never-drains", Mutant::kNeverDrains}};
-  CLI::App app("orders: GET and POST /order answer with JSON, GET /healthz with ok.");
+                                                 {"never-drains", Mutant::kNeverDrains},
+                                                 {"breaker-never-opens", Mutant::kBreakerNeverOpens},
+                                                 {"breaker-never-closes", Mutant::kBreakerNeverCloses},
+                                                 {"breaker-wedges-half-open", Mutant::kBreakerWedgesHalfOpen},
+                                                 {"breaker-floods-with-probes", Mutant::kBreakerFloodsWithProbes}};
+  CLI::App app("orders: GET and POST /order answer with JSON, GET /healthz with ok, GET /metrics for Prometheus.");
   app.add_option("--host", host, "Address to listen on")->capture_default_str();
   app.add_option("--port", port, "Port to listen on")->required()->check(CLI::Range(1, 65535));
   app.add_option("--recommend", recommend, "HOST:PORT of the recommend service")
@@ -49,7 +53,8 @@ int Main(int argc, char** argv) {
   AddDuration(app, "--breaker-open-time", options.breaker_open_time,
               "Stop calling for this long after 5 failures in a row; 0: never");
   app.add_option("--mutant", options.mutant,
-                 "Break one promise: ignores-deadline, never-reconnects, never-drains, or none")
+                 "Break one promise: ignores-deadline, never-reconnects, never-drains, breaker-never-opens, "
+                 "breaker-never-closes, breaker-wedges-half-open, breaker-floods-with-probes, or none")
       ->transform(CLI::CheckedTransformer(mutants));
   CLI11_PARSE(app, argc, argv);
   options.address = *ParseHostPort(recommend);
@@ -63,6 +68,9 @@ int Main(int argc, char** argv) {
   server.Post("/order", order);
   server.Get("/healthz", [](const httplib::Request&, httplib::Response& response) {
     response.set_content("ok\n", "text/plain");
+  });
+  server.Get("/metrics", [&](const httplib::Request&, httplib::Response& response) {
+    response.set_content(recommender.Metrics(), "text/plain; version=0.0.4");
   });
   const auto on_stop = [&] {
     // The others answer by their deadline and need not be hurried.

@@ -32,6 +32,11 @@ enum class Mutant {
   // for it is more than the workers can do at a load of more than a third of their capacity: it never drains
   // while the load lasts.
   kNeverDrains,
+  // These break a promise of its circuit breaker alone (BreakerMutant).
+  kBreakerNeverOpens,
+  kBreakerNeverCloses,
+  kBreakerWedgesHalfOpen,
+  kBreakerFloodsWithProbes,
 };
 
 struct RecommenderOptions {
@@ -54,6 +59,9 @@ class Recommender {
 
   // A recommendation, or nothing when the deadline came first or the peer failed.
   std::optional<std::string> Ask();
+
+  // In Prometheus' text format.
+  std::string Metrics() const { return breaker_.Metrics(); }
 
   // Answers what waits, with nothing, and ends the workers. Idempotent.
   void Stop();
