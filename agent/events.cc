@@ -19,6 +19,12 @@ void Events::PushOutput(const std::string& service, std::string data) {
   output.set_data(std::move(data));
 }
 
+void Events::PushEnded(Ended ended) {
+  absl::MutexLock lock(&mutex_);
+  // However full: without it the controller would not know why its run is over.
+  if (!closed_) *events_.emplace_back().mutable_ended() = std::move(ended);
+}
+
 bool Events::Pop(AgentEvent& event, absl::Duration timeout) {
   absl::MutexLock lock(&mutex_);
   const auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return closed_ || !events_.empty(); };

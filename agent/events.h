@@ -17,6 +17,8 @@ class Events {
 
   void Push(Record record);
   void PushOutput(const std::string& service, std::string data);
+  // The last event: nobody reads on after it.
+  void PushEnded(Ended ended);
   // Waits up to `timeout`; false when there is nothing, or when closed and empty.
   bool Pop(AgentEvent& event, absl::Duration timeout);
   void Close();

@@ -14,12 +14,12 @@
 #include <string>
 #include <thread>
 
-#include "absl/strings/match.h"
-#include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "agent/guardian.h"
+#include "agent/listen.h"
+#include "agent/local_socket.h"
 #include "agent/process/cgroup.h"
+#include "agent/process/hold.h"
 #include "agent/process/main_thread.h"
 #include "agent/service.h"
 
@@ -33,38 +33,42 @@ int Complain(int code, const std::string& what) {
   return code;
 }
 
-// Empty: the address may be served.
-std::string WhyRefused(const std::string& listen) {
-  absl::string_view path = listen;
-  if (!absl::ConsumePrefix(&path, "unix:")) {
-    return "'" + listen + "': only unix:PATH can be served. TCP is refused: without mutual TLS anybody who reaches the "
-           "port could inject faults";
-  }
-  struct stat there;
-  if (stat(std::string(path).c_str(), &there) == 0) {
-    return "'" + std::string(path) + "' is there already: another agent serves it, or remove it";
-  }
-  return path.empty() ? "unix: needs a path" : "";
+constexpr char kHelp[] =
+    R"(squall-agent: injects faults, sends load and watches, on behalf of a controller
+
+Beside the targets, as a daemon, over TCP with mutual TLS 1.3:
+  squall-agent --listen=0.0.0.0:7447 --cert=shop-1.crt --key=shop-1.key --ca=ca.crt
+Controllers need a certificate of the same CA, and check that this one carries the agent's name. `squall certs` makes them.
+It serves one run at a time and tells a second one who holds it. When a run's controller is silent for the lease (5 s), when
+its stream ends, and on SIGTERM or SIGINT, everything that was injected is healed and every service that was started is
+stopped. Redirecting connects and attaching to other users' processes need root.
+
+Exit codes: 0 ended by a signal, 3 it cannot serve, 64 bad usage or certificates.
+)";
+
+void Log(const std::string& line) {
+  const std::string time = absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(), absl::UTCTimeZone());
+  fprintf(stderr, "squall-agent: %s %s\n", time.c_str(), line.c_str());
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"squall-agent: injects faults, sends load and watches, on behalf of a controller"};
+  CLI::App app{kHelp};
   std::string listen;
+  squall::TlsPaths tls;
   int fd = -1;
-  app.add_option("--listen", listen, "Serve on a unix socket that only this user may use: unix:PATH");
+  app.add_option("--listen", listen, "HOST:PORT for TCP with mutual TLS 1.3, or unix:PATH for a socket that only this user may use");
+  app.add_option("--cert", tls.cert, "This agent's certificate (PEM), which carries its name");
+  app.add_option("--key", tls.key, "Its key (PEM), which others may not read");
+  app.add_option("--ca", tls.ca, "The CA (PEM) that signs the certificates of controllers");
   app.add_option("--fd", fd, "Serve one controller on this connected socket and end with it (used by squall run)");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kBadUsage;
   }
-  if ((fd < 0) == listen.empty()) return Complain(kBadUsage, "give either --listen=unix:PATH or --fd=N");
-  if (fd < 0) {
-    const std::string why = WhyRefused(listen);
-    if (!why.empty()) return Complain(kBadUsage, why);
-  }
+  if ((fd < 0) == listen.empty()) return Complain(kBadUsage, "give either --listen=HOST:PORT, --listen=unix:PATH or --fd=N");
 
   const auto guardian = squall::Guardian::Fork();  // before there are threads
   if (!guardian.ok()) return Complain(kFailed, std::string(guardian.status().message()));
@@ -74,18 +78,40 @@ int main(int argc, char** argv) {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, signal);
   sigprocmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  absl::StatusOr<squall::Listening> listening = squall::Listening();
+  if (fd < 0) listening = squall::PrepareToListen(listen, tls);
+  if (!listening.ok()) return Complain(kBadUsage, std::string(listening.status().message()));
   squall::SweepCgroups();
+  squall::SweepHolds();
+  // Not being found by `squall status` is no reason not to work.
+  const absl::StatusOr<std::string> local = squall::MakeLocalSocketPath();
+  if (!local.ok()) {
+    Complain(0, "squall status will not see this agent: " + std::string(local.status().message()));
+  }
 
   squall::MainThread main_thread;
-  squall::AgentService service(&main_thread, &*guardian);
+  squall::AgentService service(&main_thread, &*guardian, [fd](const std::string& line) {
+    if (fd < 0) Log(line);  // a child's terminal is its controller's
+  });
   grpc::ServerBuilder builder;
   builder.RegisterService(&service);
   builder.SetMaxReceiveMessageSize(64 << 20);
   const mode_t before = umask(0077);  // the socket is for this user only
-  if (fd < 0) builder.AddListeningPort(listen, grpc::InsecureServerCredentials());
+  int port = 0;
+  if (fd < 0) builder.AddListeningPort(listening->address, listening->credentials, &port);
+  // Two agents on one port would share its connections between them.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // Controllers look every second whether this one is still there.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 100);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
+  if (local.ok()) builder.AddListeningPort("unix:" + *local, grpc::InsecureServerCredentials());
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   umask(before);
-  if (server == nullptr) return Complain(kFailed, "cannot serve on " + listen);
+  if (server == nullptr) return Complain(kFailed, "cannot serve on " + listen + ": is the address taken, or not of this host?");
+  if (fd < 0) {
+    Log("serves on " + (listening->as.empty() ? listen : listen + ", port " + std::to_string(port) + ", as " + listening->as));
+  }
+  if (local.ok()) chmod(local->c_str(), 0600);
   if (fd >= 0) {
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     fcntl(fd, F_SETFL, O_NONBLOCK);
@@ -112,5 +138,6 @@ int main(int argc, char** argv) {
   main_thread.Serve();
   watcher.join();
   server->Wait();
+  if (local.ok()) unlink(local->c_str());
   return 0;
 }

@@ -1,13 +1,17 @@
 #include "agent/service.h"
 
+#include <unistd.h>
+
 #include <atomic>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/clock.h"
 #include "base/durations.h"
+#include "base/version.h"
 
 namespace squall {
 namespace {
@@ -18,10 +22,19 @@ grpc::Status ToGrpc(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
 }
 
+// The name in the caller's certificate: the first alternative name, else the common name. Empty on a unix socket.
+std::string CertificateName(const grpc::ServerContext& context) {
+  const std::shared_ptr<const grpc::AuthContext> auth = context.auth_context();
+  if (auth == nullptr || !auth->IsPeerAuthenticated()) return "";
+  const std::vector<grpc::string_ref> names = auth->GetPeerIdentity();
+  return names.empty() ? "" : std::string(names[0].data(), names[0].size());
+}
+
 }  // namespace
 
-AgentService::AgentService(MainThread* main_thread, const Guardian* guardian)
-    : main_thread_(main_thread), guardian_(guardian) {}
+AgentService::AgentService(MainThread* main_thread, const Guardian* guardian,
+                           std::function<void(const std::string&)> log)
+    : main_thread_(main_thread), guardian_(guardian), log_(std::move(log)) {}
 
 AgentService::~AgentService() { Shutdown(); }
 
@@ -60,16 +73,21 @@ grpc::Status AgentService::Hold(grpc::ServerContext* context, grpc::ServerReader
   if (lease < absl::Seconds(1) || lease > absl::Seconds(60)) {
     return ToGrpc(absl::InvalidArgumentError("the lease must be 1 s to 60 s long"));
   }
+  const std::string name = CertificateName(*context);
+  const std::string holder = absl::StrCat(first.holder(), name.empty() ? "" : absl::StrCat(", certificate ", name));
   std::shared_ptr<Session> session;
   {
     absl::MutexLock lock(&mutex_);
     if (shutdown_) return ToGrpc(absl::UnavailableError("the agent is stopping"));
     if (session_ != nullptr) {
-      return ToGrpc(absl::AlreadyExistsError(absl::StrCat("this agent serves run '", session_->run_id(), "'")));
+      log_(absl::StrCat("refused, ", holder, ": held by ", session_->holder()));
+      return ToGrpc(absl::AlreadyExistsError(absl::StrCat("this agent is held by ", session_->holder())));
     }
-    session = std::make_shared<Session>(first.run_id(), first.holder(), lease, main_thread_, guardian_);
+    session = std::make_shared<Session>(first.run_id(), holder, lease, ToDuration(first.expected()), main_thread_,
+                                        guardian_);
     session_ = session;
   }
+  log_(absl::StrCat("begins, ", holder, ", from ", context->peer()));
   // Says that the run is open: from here on other calls may name it.
   stream->SendInitialMetadata();
 
@@ -92,9 +110,12 @@ grpc::Status AgentService::Hold(grpc::ServerContext* context, grpc::ServerReader
   while (!stream_over && !writer_over && !context->IsCancelled() && !session->LeaseIsOver()) {
     absl::SleepFor(absl::Milliseconds(10));
   }
+  const bool silent = session->LeaseIsOver();
   session->Cancel();
-  session->Finish(absl::ZeroDuration());
+  const FinishReply finished = session->Finish(absl::ZeroDuration());
   session->events().Close();
+  log_(absl::StrCat("ended, run ", session->run_id(), silent ? ": nothing was heard of its controller for the lease" : "",
+                    finished.not_healed().empty() ? "" : absl::StrCat("; NOT HEALED: ", absl::StrJoin(finished.not_healed(), "; "))));
   // A controller that is gone or stopped does not read: do not wait for it to.
   const int64_t deadline = BootNanos() + 2'000'000'000;
   while (!writer_over && !context->IsCancelled() && !session->LeaseIsOver() && BootNanos() < deadline) {
@@ -145,7 +166,7 @@ grpc::Status AgentService::StartLoad(grpc::ServerContext*, const StartLoadReques
 grpc::Status AgentService::StartSteps(grpc::ServerContext*, const StartStepsRequest* request, StartStepsReply*) {
   const auto session = Find(request->run_id());
   if (!session.ok()) return ToGrpc(session.status());
-  (*session)->StartSteps();
+  (*session)->StartSteps(*request);
   return grpc::Status::OK;
 }
 
@@ -181,6 +202,31 @@ grpc::Status AgentService::Finish(grpc::ServerContext*, const FinishRequest* req
   *reply = (*session)->Finish(request->at_once() ? absl::ZeroDuration() : kDrain);
   // Lets the stream end once everything has been told.
   (*session)->events().Close();
+  return grpc::Status::OK;
+}
+
+std::shared_ptr<Session> AgentService::Open() {
+  absl::MutexLock lock(&mutex_);
+  return session_;
+}
+
+grpc::Status AgentService::ListRuns(grpc::ServerContext*, const ListRunsRequest*, ListRunsReply* reply) {
+  if (const std::shared_ptr<Session> session = Open()) *reply->add_runs() = session->Describe();
+  reply->set_agent_version(kVersion);
+  char host[256] = {};
+  gethostname(host, sizeof(host) - 1);
+  reply->set_host(host);
+  return grpc::Status::OK;
+}
+
+grpc::Status AgentService::EndRuns(grpc::ServerContext*, const EndRunsRequest* request, EndRunsReply* reply) {
+  const std::shared_ptr<Session> session = Open();
+  if (session == nullptr || (!request->run_id().empty() && request->run_id() != session->run_id())) {
+    return grpc::Status::OK;
+  }
+  const FinishReply finished = session->End(request->by());
+  reply->add_ended(session->run_id());
+  *reply->mutable_not_healed() = finished.not_healed();
   return grpc::Status::OK;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "absl/synchronization/mutex.h"
@@ -12,7 +13,8 @@ namespace squall {
 // Thread-safe.
 class AgentService : public Agent::Service {
  public:
-  AgentService(MainThread* main_thread, const Guardian* guardian);
+  // `log` takes a line for each run that begins, ends or is refused.
+  AgentService(MainThread* main_thread, const Guardian* guardian, std::function<void(const std::string&)> log);
   ~AgentService() override;
 
   // Finishes the run that is open, if any, and refuses new ones.
@@ -31,12 +33,17 @@ class AgentService : public Agent::Service {
   grpc::Status Inject(grpc::ServerContext*, const InjectRequest* request, FaultReply* reply) override;
   grpc::Status Heal(grpc::ServerContext*, const HealRequest* request, FaultReply* reply) override;
   grpc::Status Finish(grpc::ServerContext*, const FinishRequest* request, FinishReply* reply) override;
+  grpc::Status ListRuns(grpc::ServerContext*, const ListRunsRequest*, ListRunsReply* reply) override;
+  grpc::Status EndRuns(grpc::ServerContext*, const EndRunsRequest* request, EndRunsReply* reply) override;
 
  private:
   absl::StatusOr<std::shared_ptr<Session>> Find(const std::string& run_id);
+  // The run that is served now; null without one.
+  std::shared_ptr<Session> Open();
 
   MainThread* const main_thread_;
   const Guardian* const guardian_;
+  const std::function<void(const std::string&)> log_;
   absl::Mutex mutex_;
   std::shared_ptr<Session> session_ ABSL_GUARDED_BY(mutex_);
   bool shutdown_ ABSL_GUARDED_BY(mutex_) = false;

@@ -1,10 +1,12 @@
 #include "agent/session.h"
 
+#include <algorithm>
 #include <functional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "agent/metrics/needed.h"
 #include "agent/process/spawn.h"
 #include "base/clock.h"
 #include "base/durations.h"
@@ -23,6 +25,11 @@ const Service* FindService(const Scenario& scenario, const std::string& name) {
   return nullptr;
 }
 
+bool HasCpuFault(const Scenario& scenario, const std::string& service) {
+  return std::any_of(scenario.faults().begin(), scenario.faults().end(),
+                     [&](const Fault& fault) { return fault.has_cpu() && fault.cpu().service() == service; });
+}
+
 uint64_t SeedOf(int64_t run_seed, const std::string& fault) {
   // FNV-1a: the same on every host, unlike std::hash.
   uint64_t hash = 14695981039346656037u ^ static_cast<uint64_t>(run_seed);
@@ -32,11 +39,13 @@ uint64_t SeedOf(int64_t run_seed, const std::string& fault) {
 
 }  // namespace
 
-Session::Session(std::string run_id, std::string holder, absl::Duration lease, MainThread* main_thread,
-                 const Guardian* guardian)
+Session::Session(std::string run_id, std::string holder, absl::Duration lease, absl::Duration expected,
+                 MainThread* main_thread, const Guardian* guardian)
     : run_id_(std::move(run_id)),
       holder_(std::move(holder)),
       lease_(lease),
+      expected_(expected),
+      started_(absl::Now()),
       main_thread_(main_thread),
       guardian_(guardian),
       renewed_ns_(BootNanos()) {
@@ -66,8 +75,15 @@ absl::StatusOr<PrepareReply> Session::Prepare(const PrepareRequest& request) {
   if (!services_.empty()) return absl::FailedPreconditionError("the run is prepared already");
   const absl::Status status = CheckPlaces(request.scenario());
   if (!status.ok()) return status;
-  request_ = request;
   PrepareReply reply;
+  const absl::Status names = Resolvers::Prepare(request.scenario(), reply);
+  if (!names.ok()) return names;
+  request_ = request;
+  {
+    absl::MutexLock shown_lock(&shown_mutex_);
+    shown_.scenario = request.scenario().name();
+    for (const Service& service : request.scenario().services()) shown_.services.push_back(service.name());
+  }
   for (const Edge& edge : request.scenario().edges()) {
     (*reply.mutable_edge_mechanisms())[edge.name()] =
         edge.relay_at().empty() ? kRedirected : absl::StrCat("relay at ", edge.relay_at());
@@ -91,6 +107,12 @@ absl::Status Session::CheckPlaces(const Scenario& scenario) {
                        edge.from(), " call that address"));
     }
   }
+  for (const Fault& fault : scenario.faults()) {
+    const Service* service = FindService(scenario, fault.cpu().service());
+    if (!fault.has_cpu() || service == nullptr) continue;
+    const absl::Status can = CheckCpu(fault.cpu(), *service);
+    if (!can.ok()) return absl::Status(can.code(), absl::StrCat("fault ", fault.name(), ": ", can.message()));
+  }
   return absl::OkStatus();
 }
 
@@ -100,7 +122,8 @@ absl::StatusOr<StartServicesReply> Session::StartServices() {
   StartServicesReply reply;
   for (const Service& service : request_.scenario().services()) {
     services_[service.name()] = std::make_unique<RunningService>(
-        service, RunningService::Context{request_.folder(), holder_, main_thread_, guardian_, &events_});
+        service, RunningService::Context{request_.folder(), holder_, main_thread_, guardian_, &events_,
+                                         HasCpuFault(request_.scenario(), service.name())});
   }
   // In the order of the scenario, so that what fails first is what the reader sees first.
   const auto each = [&](const std::function<absl::Status(RunningService&)>& step) -> absl::Status {
@@ -117,10 +140,12 @@ absl::StatusOr<StartServicesReply> Session::StartServices() {
   });
   watching_services_ = true;
   if (status.ok()) status = OpenEdges();
+  if (status.ok()) status = resolvers_.Open(request_.scenario(), services_);
   watching_edges_ = true;
   if (status.ok()) status = each([](RunningService& s) { return s.IsRun() ? s.Start() : absl::OkStatus(); });
   if (status.ok()) status = each([&](RunningService& s) { return s.WaitReady([this] { return cancelled_.load(); }); });
   if (status.ok()) status = each([&](RunningService& s) { return FollowNamespace(s, reply); });
+  if (status.ok()) status = StartMetrics();
   if (!status.ok()) return status;
   return reply;
 }
@@ -185,6 +210,19 @@ absl::Status Session::FollowNamespace(RunningService& service, StartServicesRepl
     const absl::Status status = OpenEdge(edge);
     if (!status.ok()) return absl::Status(status.code(), absl::StrCat("edge ", edge.name(), ": ", status.message()));
   }
+  return resolvers_.Move(service.name());
+}
+
+absl::Status Session::StartMetrics() {
+  for (const Service& service : request_.scenario().services()) {
+    std::set<std::string> needed = NeededMetrics(request_.scenario(), service.name());
+    if (!service.has_metrics() || needed.empty()) continue;
+    absl::StatusOr<NetNamespace> ns = services_.at(service.name())->Namespace();
+    if (!ns.ok()) return ns.status();
+    metrics_.push_back(std::make_unique<MetricsReader>(
+        MetricsReader::Page{service.name(), service.metrics().url(), std::move(needed)}, *std::move(ns),
+        [this](Record record) { events_.Push(std::move(record)); }));
+  }
   return absl::OkStatus();
 }
 
@@ -203,9 +241,20 @@ absl::StatusOr<int64_t> Session::StartLoad() {
   return started == 0 ? BootNanos() : started;
 }
 
-void Session::StartSteps() {
+void Session::StartSteps(const StartStepsRequest& request) {
   absl::MutexLock lock(&mutex_);
-  for (const auto& load : loads_) load->StartSteps();
+  for (size_t i = 0; i < loads_.size(); ++i) {
+    const std::string& name = request_.scenario().load(static_cast<int>(i)).name();
+    const bool named = std::find(request.loads().begin(), request.loads().end(), name) != request.loads().end();
+    if (!request.loads().empty() && !named) continue;
+    std::optional<Retries::Rules> retry;
+    for (const RetryRejected& rejected : request.retry()) {
+      if (rejected.load() != name) continue;
+      retry = Retries::Rules{absl::ToInt64Nanoseconds(ToDuration(rejected.every())),
+                             absl::ToInt64Nanoseconds(ToDuration(rejected.rest()))};
+    }
+    loads_[i]->StartSteps(retry);
+  }
 }
 
 void Session::StopLoad() {
@@ -231,17 +280,68 @@ FaultEvent Session::Tell(const std::string& fault, FaultEvent::State state, std:
   const auto found = faults_.find(fault);
   if (found != faults_.end()) *event.mutable_evidence() = found->second.fault->Seen();
   FaultEvent told = event;
+  Note(told);
   events_.Push(std::move(record));
   return told;
+}
+
+// Keeps what others are shown in step with what the controller is told.
+void Session::Note(const FaultEvent& event) {
+  absl::MutexLock lock(&shown_mutex_);
+  const auto shown = shown_.faults.find(event.fault());
+  if (shown == shown_.faults.end()) return;
+  shown->second.evidence = event.evidence();
+  if (event.state() == FaultEvent::HEALED) shown_.faults.erase(shown);
+}
+
+HeldRun Session::Describe() {
+  if (mutex_.TryLock()) {
+    absl::MutexLock lock(&shown_mutex_);
+    for (auto& [name, shown] : shown_.faults) {
+      const auto injected = faults_.find(name);
+      if (injected != faults_.end()) shown.evidence = injected->second.fault->Seen();
+    }
+    mutex_.Unlock();
+  }
+  const int64_t now = BootNanos();
+  HeldRun held;
+  held.set_run_id(run_id_);
+  held.set_holder(holder_);
+  held.set_started_unix_ns(absl::ToUnixNanos(started_));
+  held.set_until_unix_ns(absl::ToUnixNanos(started_ + expected_));
+  *held.mutable_lease() = FromDuration(lease_);
+  *held.mutable_renewed_ago() = FromDuration(absl::Nanoseconds(now - renewed_ns_));
+  absl::MutexLock lock(&shown_mutex_);
+  held.set_scenario(shown_.scenario);
+  for (const std::string& service : shown_.services) held.add_services(service);
+  for (const auto& [name, shown] : shown_.faults) {
+    HeldFault& fault = *held.add_faults();
+    *fault.mutable_fault() = shown.fault;
+    *fault.mutable_since() = FromDuration(absl::Nanoseconds(now - shown.since_ns));
+    *fault.mutable_evidence() = shown.evidence;
+  }
+  return held;
+}
+
+FinishReply Session::End(const std::string& by) {
+  Cancel();
+  FinishReply reply = Finish(absl::ZeroDuration());
+  Ended ended;
+  ended.set_by(by);
+  *ended.mutable_not_healed() = reply.not_healed();
+  events_.PushEnded(std::move(ended));
+  events_.Close();
+  return reply;
 }
 
 absl::StatusOr<FaultEvent> Session::Inject(const Fault& fault) {
   absl::MutexLock lock(&mutex_);
   if (finished_) return absl::FailedPreconditionError("the run is over");
   if (faults_.count(fault.name()) > 0) return absl::AlreadyExistsError("the fault is injected already");
-  const FaultContext context = {relay_.get(), &services_, SeedOf(request_.seed(), fault.name()), &cancelled_};
-  const std::string& service = fault.kill().service();
-  if (fault.has_kill() && services_.count(service) == 0) {
+  const FaultContext context = {relay_.get(), &services_, SeedOf(request_.seed(), fault.name()), &cancelled_,
+                                main_thread_, guardian_, resolvers_.by_service()};
+  const std::string& service = fault.has_cpu() ? fault.cpu().service() : fault.kill().service();
+  if ((fault.has_kill() || fault.has_cpu()) && services_.count(service) == 0) {
     return absl::InvalidArgumentError(absl::StrCat("the run has no service '", service, "'"));
   }
   std::unique_ptr<ActiveFault> active = MakeFault(fault, context);
@@ -251,6 +351,10 @@ absl::StatusOr<FaultEvent> Session::Inject(const Fault& fault) {
     faults_[fault.name()].fault->Heal(HealFor::kRunOver).IgnoreError();
     Tell(fault.name(), FaultEvent::INJECTION_FAILED, std::string(status.message()));
     return status;
+  }
+  {
+    absl::MutexLock shown_lock(&shown_mutex_);
+    shown_.faults[fault.name()] = {fault, BootNanos(), {}};
   }
   return Tell(fault.name(), FaultEvent::INJECTED, "");
 }
@@ -280,16 +384,19 @@ FinishReply Session::Finish(absl::Duration drain) {
     if (!status.ok()) reply.add_not_healed(absl::StrCat("fault ", name, ": ", status.message()));
   }
   cancelled_ = true;
+  metrics_.clear();
   for (const auto& load : loads_) load->Stop(absl::ZeroDuration());
   // Redirection first: from here on new connections go where they want to.
   for (auto& [service, intercept] : intercepts_) intercept->Detach();
+  resolvers_.StopQueries();
   bool attached = false;
   for (auto& [name, service] : services_) {
     attached |= !service->IsRun();
     const absl::Status status = service->Stop();
     if (!status.ok()) reply.add_not_healed(absl::StrCat(status.message()));
   }
-  relay_->Close(attached ? drain : absl::ZeroDuration());
+  relay_->Close(attached ? drain : absl::ZeroDuration(), at_once_);
+  for (std::string& note : resolvers_.Close(attached ? drain : absl::ZeroDuration())) reply.add_notes(std::move(note));
   TellCalls();
   finish_reply_ = reply;
   return reply;
@@ -317,6 +424,7 @@ void Session::Watch() {
       TellCalls();
       if (watching_edges_) {
         for (auto& [name, intercept] : intercepts_) FollowProcesses(*services_.at(name), *intercept).IgnoreError();
+        resolvers_.FollowProcesses();
       }
     }
     if (now >= next_sample) {

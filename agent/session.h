@@ -15,10 +15,12 @@
 #include "agent/faults/fault.h"
 #include "agent/load/heartbeat.h"
 #include "agent/load/http_load.h"
+#include "agent/metrics/metrics_reader.h"
 #include "agent/net/call_log.h"
 #include "agent/net/relay.h"
 #include "agent/process/running_service.h"
 #include "agent/process/sample.h"
+#include "agent/resolvers.h"
 #include "proto/agent.pb.h"
 
 namespace squall {
@@ -26,12 +28,14 @@ namespace squall {
 // Everything that the agent does for one run, from Hold to Finish. Thread-safe; calls that change the world take turns.
 class Session {
  public:
-  Session(std::string run_id, std::string holder, absl::Duration lease, MainThread* main_thread,
+  // `expected`: an upper bound of the run's length.
+  Session(std::string run_id, std::string holder, absl::Duration lease, absl::Duration expected, MainThread* main_thread,
           const Guardian* guardian);
   // Finishes.
   ~Session();
 
   const std::string& run_id() const { return run_id_; }
+  const std::string& holder() const { return holder_; }
 
   void Renew();
   // The controller has been silent for longer than the lease.
@@ -40,15 +44,19 @@ class Session {
   absl::StatusOr<PrepareReply> Prepare(const PrepareRequest& request);
   absl::StatusOr<StartServicesReply> StartServices();
   absl::StatusOr<int64_t> StartLoad();
-  void StartSteps();
+  void StartSteps(const StartStepsRequest& request);
   void StopLoad();
   absl::StatusOr<FaultEvent> Inject(const Fault& fault);
   absl::StatusOr<FaultEvent> Heal(const std::string& fault);
   // Heals, takes away the relays, stops the services. `drain`: how long connections through the relays of services that
   // go on running may take to finish. Idempotent.
   FinishReply Finish(absl::Duration drain);
-  // Cuts short what waits (readiness, patience), so that Finish can begin.
-  void Cancel() { cancelled_ = true; }
+  // Cuts short what waits (readiness, patience, connections that finish), so that Finish can begin and end.
+  void Cancel() { cancelled_ = at_once_ = true; }
+  // Somebody else ends the run: Finish at once, and the controller is told who it was.
+  FinishReply End(const std::string& by);
+  // What `squall status` shows. Never waits for a call that changes the world: evidence may be that of the last look.
+  HeldRun Describe();
 
   Events& events() { return events_; }
 
@@ -65,8 +73,11 @@ class Session {
   absl::Status OpenEdge(const Edge& edge);
   // A service may have gone into another network namespace when it started: its relay follows.
   absl::Status FollowNamespace(RunningService& service, StartServicesReply& reply);
+  // Reads the metrics pages that an assertion needs.
+  absl::Status StartMetrics();
   static absl::Status FollowProcesses(const RunningService& service, Intercept& intercept);
   FaultEvent Tell(const std::string& fault, FaultEvent::State state, std::string message);
+  void Note(const FaultEvent& event);
 
   // The session's own thread: lease aside, whatever has to be looked at regularly.
   void Watch();
@@ -76,10 +87,13 @@ class Session {
   const std::string run_id_;
   const std::string holder_;
   const absl::Duration lease_;
+  const absl::Duration expected_;
+  const absl::Time started_;
   MainThread* const main_thread_;
   const Guardian* const guardian_;
   std::atomic<int64_t> renewed_ns_;
   std::atomic<bool> cancelled_ = false;
+  std::atomic<bool> at_once_ = false;
   std::atomic<bool> stop_watching_ = false;
 
   Events events_;
@@ -91,6 +105,20 @@ class Session {
   FinishReply finish_reply_;
   std::map<std::string, Injected> faults_;
   std::vector<std::unique_ptr<HttpLoad>> loads_;
+  // What others are shown: a mutex of its own, so that nobody who asks waits for a healing.
+  struct Shown {
+    std::string scenario;
+    std::vector<std::string> services;
+    struct OfFault {
+      Fault fault;
+      int64_t since_ns = 0;
+      Evidence evidence;
+    };
+    std::map<std::string, OfFault> faults;  // injected, and not confirmed as healed
+  };
+  absl::Mutex shown_mutex_ ABSL_ACQUIRED_AFTER(mutex_);
+  Shown shown_ ABSL_GUARDED_BY(shown_mutex_);
+  std::vector<std::unique_ptr<MetricsReader>> metrics_;
   // Destroyed in the reverse order: the relay before the redirections and namespaces that it uses.
   std::vector<std::unique_ptr<NetNamespace>> namespaces_;
   std::map<std::string, std::unique_ptr<Intercept>> intercepts_;  // by service
@@ -99,7 +127,8 @@ class Session {
   // Fixed once watching_services_ is set: from then on the watching thread reads it too.
   std::map<std::string, std::unique_ptr<RunningService>> services_;
   std::atomic<bool> watching_services_ = false;
-  std::atomic<bool> watching_edges_ = false;  // the same for intercepts_
+  std::atomic<bool> watching_edges_ = false;  // the same for intercepts_ and resolvers_
+  Resolvers resolvers_;
   std::unique_ptr<Heartbeat> heartbeat_;
   std::thread watcher_;
 };

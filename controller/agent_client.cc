@@ -18,6 +18,7 @@
 #include "absl/time/clock.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "controller/find_agent.h"
 
 namespace squall {
 namespace {
@@ -76,9 +77,26 @@ absl::StatusOr<std::unique_ptr<AgentClient>> AgentClient::StartChild() {
 absl::StatusOr<std::unique_ptr<AgentClient>> AgentClient::Connect(const std::string& address) {
   if (!absl::StartsWith(address, "unix:")) {
     return absl::InvalidArgumentError(
-        absl::StrCat("'", address, "': an agent is reached at unix:PATH; TCP is refused without mutual TLS"));
+        absl::StrCat("'", address, "': an agent is reached at unix:PATH; TCP is refused without mutual TLS: name the agent in agents.yaml"));
   }
   return std::unique_ptr<AgentClient>(new AgentClient(grpc::CreateChannel(address, grpc::InsecureChannelCredentials())));
+}
+
+absl::StatusOr<std::unique_ptr<AgentClient>> AgentClient::Connect(const AgentAt& agent, const TlsIdentity& identity) {
+  const absl::Status modern = AllowOnlyTls13();
+  if (!modern.ok()) return modern;
+  const absl::StatusOr<std::string> address = FindAgent(agent, identity);
+  if (!address.ok()) return address.status();
+  grpc::ChannelArguments arguments;
+  arguments.SetSslTargetNameOverride(agent.name());  // its certificate is for its name, wherever it is
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 1000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 4000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  const grpc::SslCredentialsOptions options = {identity.ca, identity.key, identity.cert};
+  return std::unique_ptr<AgentClient>(
+      new AgentClient(grpc::CreateCustomChannel(*address, grpc::SslCredentials(options), arguments)));
 }
 
 AgentClient::~AgentClient() {
@@ -89,7 +107,6 @@ AgentClient::~AgentClient() {
     if (!WaitForLastEvent(absl::Seconds(5))) hold_context_.TryCancel();
   }
   if (reader_.joinable()) reader_.join();
-  if (stream_ != nullptr) stream_->Finish();
   stream_.reset();
   stub_.reset();
   if (child_ > 0 && !WaitForChild(absl::Seconds(5)).ok()) {
@@ -127,6 +144,7 @@ absl::Status AgentClient::Open(const std::string& run_id, const std::string& hol
   reader_ = std::thread([this, on_event = std::move(on_event)] {
     AgentEvent event;
     while (stream_->Read(&event)) on_event(std::move(event));
+    stream_status_ = FromGrpc(stream_->Finish());
     stream_over_ = true;
   });
   renewer_ = std::thread([this, run_id] {
@@ -147,8 +165,8 @@ absl::Status AgentClient::Open(const std::string& run_id, const std::string& hol
   stop_renewing_ = true;
   renewer_.join();
   reader_.join();
-  const absl::Status status = FromGrpc(stream_->Finish());
   stream_.reset();
+  const absl::Status status = stream_status_;
   return status.ok() ? absl::UnavailableError("the agent ended the run at once") : status;
 }
 

@@ -10,7 +10,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/tls.h"
 #include "proto/agent.grpc.pb.h"
 
 namespace squall {
@@ -20,11 +22,14 @@ absl::Status FromGrpc(const grpc::Status& status);
 // One agent, driven for one run. Calls may come from any thread; Open and the destructor from one.
 class AgentClient {
  public:
-  // Starts the agent as a child on a private, unnamed unix socket. REQUIRES: called on the main thread, since the child is
-  // ended by the kernel when the thread that made it ends.
+  // Starts the agent as a child on a private, unnamed unix socket. REQUIRES: the calling thread lives as long as the run,
+  // since the child is ended by the kernel when the thread that made it ends.
   static absl::StatusOr<std::unique_ptr<AgentClient>> StartChild();
   // Connects to an agent at unix:PATH.
   static absl::StatusOr<std::unique_ptr<AgentClient>> Connect(const std::string& address);
+  // Connects over TCP with mutual TLS 1.3: the certificate there must be of the identity's CA and carry the agent's name.
+  // The error says what is wrong, without naming the agent. An agent that does not answer for five seconds is lost.
+  static absl::StatusOr<std::unique_ptr<AgentClient>> Connect(const AgentAt& agent, const TlsIdentity& identity);
   ~AgentClient();
 
   struct Clock {
@@ -39,6 +44,8 @@ class AgentClient {
                     std::function<void(AgentEvent)> on_event);
   // The stream has ended: the agent is gone, or the run is over there.
   bool StreamIsOver() const { return stream_over_; }
+  // How it ended. REQUIRES: StreamIsOver().
+  absl::Status StreamStatus() const { return stream_status_; }
   // After Finish: waits until everything that the agent had to tell has come. False: not all of it came in time.
   bool WaitForLastEvent(absl::Duration timeout);
   // OK: the child has ended by itself. Idempotent.
@@ -48,8 +55,17 @@ class AgentClient {
   // A call with the name of the stub's method: Call(&Agent::Stub::Inject, request, reply).
   template <typename Request, typename Reply>
   absl::Status Call(grpc::Status (Agent::Stub::*method)(grpc::ClientContext*, const Request&, Reply*),
-                    const Request& request, Reply& reply) {
+                    const Request& request, Reply& reply) const {
     grpc::ClientContext context;
+    return FromGrpc((stub_.get()->*method)(&context, request, &reply));
+  }
+  // The same, DEADLINE_EXCEEDED when there is no answer `within` that time.
+  template <typename Request, typename Reply>
+  absl::Status CallWithin(absl::Duration within,
+                          grpc::Status (Agent::Stub::*method)(grpc::ClientContext*, const Request&, Reply*),
+                          const Request& request, Reply& reply) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + within));
     return FromGrpc((stub_.get()->*method)(&context, request, &reply));
   }
 
@@ -60,6 +76,7 @@ class AgentClient {
   pid_t child_ = 0;
   grpc::ClientContext hold_context_;
   std::unique_ptr<grpc::ClientReaderWriter<Renewal, AgentEvent>> stream_;
+  absl::Status stream_status_;  // set before stream_over_
   std::atomic<bool> stream_over_ = false;
   std::atomic<bool> stop_renewing_ = false;
   std::thread reader_;

@@ -9,6 +9,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "base/text.h"
+#include "controller/placement.h"
+#include "controller/limiter_steps.h"
 #include "controller/plan.h"
 #include "controller/wording.h"
 
@@ -16,6 +18,7 @@ namespace squall {
 namespace {
 
 constexpr int kWidth = 96;
+constexpr int kLeastWidth = 60;
 constexpr size_t kLeastNameWidth = 10;
 constexpr size_t kMostNameWidth = 24;
 // "  1 m 30 s  " in front of the timeline's names.
@@ -36,14 +39,14 @@ std::string Clock(absl::Duration duration) {
 }
 
 // `text` in lines, without a break between a number and its unit.
-std::string Filled(absl::string_view text, int indent) {
+std::string Filled(absl::string_view text, int indent, int width) {
   constexpr char kGlue = '\x01';
   std::string glued(text);
   for (size_t i = 1; i + 1 < glued.size(); ++i) {
     const bool is_unit = absl::ascii_islower(glued[i + 1]) || glued[i + 1] == '%';
     if (glued[i] == ' ' && absl::ascii_isdigit(glued[i - 1]) && is_unit) glued[i] = kGlue;
   }
-  std::string filled = Wrapped(glued, indent, kWidth);
+  std::string filled = Wrapped(glued, indent, width);
   std::replace(filled.begin(), filled.end(), kGlue, ' ');
   return filled;
 }
@@ -51,7 +54,7 @@ std::string Filled(absl::string_view text, int indent) {
 // The plan as text, section by section. Names stand in a column of their own.
 class Page {
  public:
-  explicit Page(size_t name_width) : name_width_(name_width) {}
+  explicit Page(size_t name_width, int width = kWidth) : name_width_(name_width), width_(width) {}
 
   void Section(absl::string_view title) { absl::StrAppend(&text_, "\n", title, "\n"); }
 
@@ -64,10 +67,10 @@ class Page {
   void MoreOfEvent(absl::string_view label, absl::string_view what) {
     const int indent = kTimeWidth + 4 + static_cast<int>(name_width_) + 2;
     const int inner = indent + 12;
-    absl::StrAppend(&text_, std::string(indent, ' '), absl::StrFormat("%-12s", label), Filled(what, inner),
+    absl::StrAppend(&text_, std::string(indent, ' '), absl::StrFormat("%-12s", label), Filled(what, inner, width_),
                     "\n");
   }
-  void Plain(absl::string_view what) { absl::StrAppend(&text_, Filled(what, 0), "\n"); }
+  void Plain(absl::string_view what) { absl::StrAppend(&text_, Filled(what, 0, width_), "\n"); }
 
   std::string Text() const { return text_; }
 
@@ -81,10 +84,11 @@ class Page {
     } else {
       text_.append(name_width_ + 2 - name.size(), ' ');
     }
-    absl::StrAppend(&text_, Filled(what, indent), "\n");
+    absl::StrAppend(&text_, Filled(what, indent, width_), "\n");
   }
 
   size_t name_width_;
+  int width_;
   std::string text_;
 };
 
@@ -93,6 +97,7 @@ size_t NameWidth(const Scenario& scenario) {
   const auto consider = [&](const auto& list) {
     for (const auto& item : list) longest = std::max(longest, item.name().size());
   };
+  consider(scenario.agents());
   consider(scenario.services());
   consider(scenario.edges());
   consider(scenario.load());
@@ -131,15 +136,28 @@ std::string DescribeAttach(const Attach& attach) {
   return "";
 }
 
+// "on shop-1: "; empty where everything is on this machine.
+std::string On(const std::string& agent) { return agent.empty() ? "" : absl::StrCat("on ", agent, ": "); }
+
+void AddAgents(const Scenario& scenario, Page& page) {
+  const std::vector<std::string> in_use = AgentsInUse(scenario);
+  if (in_use[0].empty()) return;
+  page.Section("Agents");
+  for (const AgentAt& agent : scenario.agents()) {
+    const bool used = std::find(in_use.begin(), in_use.end(), agent.name()) != in_use.end();
+    page.Entry(agent.name(), used ? absl::StrCat(agent.address(), ", mutual TLS 1.3") : "nothing is on it: not asked");
+  }
+}
+
 void AddServices(const Scenario& scenario, Page& page) {
   if (scenario.services().empty()) return;
   page.Section("Services");
   for (const Service& service : scenario.services()) {
     if (service.has_attach()) {
-      page.Entry(service.name(), absl::StrCat(DescribeAttach(service.attach()), ", and its children"));
+      page.Entry(service.name(), absl::StrCat(On(service.on()), DescribeAttach(service.attach()), ", and its children"));
       continue;
     }
-    page.Entry(service.name(), absl::StrCat("run ", absl::StrJoin(service.run(), " ")));
+    page.Entry(service.name(), absl::StrCat(On(service.on()), "run ", absl::StrJoin(service.run(), " ")));
     std::vector<std::string> with;
     if (!service.user().empty()) with.push_back(absl::StrCat("as user ", service.user(), " (needs root)"));
     if (!service.cwd().empty()) with.push_back(absl::StrCat("in folder ", service.cwd()));
@@ -149,12 +167,23 @@ void AddServices(const Scenario& scenario, Page& page) {
     }
     if (!with.empty()) page.More(absl::StrJoin(with, ", "));
     page.More(DescribeReady(service));
+    if (service.has_metrics()) {
+      page.More(absl::StrCat("metrics at ", service.metrics().url(),
+                             ", read four times a second where an assertion needs them"));
+    }
   }
 }
 
 const Edge* FindEdge(const Scenario& scenario, const std::string& name) {
   for (const Edge& edge : scenario.edges()) {
     if (edge.name() == name) return &edge;
+  }
+  return nullptr;
+}
+
+const Service* FindService(const Scenario& scenario, const std::string& name) {
+  for (const Service& service : scenario.services()) {
+    if (service.name() == name) return &service;
   }
   return nullptr;
 }
@@ -194,6 +223,7 @@ std::string DescribeMatch(const Match& match) {
 }
 
 std::string DescribeRate(const Load& load) {
+  if (HasPlannedSteps(load)) return absl::StrCat(HumanRate(load.rate()), ", and what its rate_limiter needs");
   if (load.steps().empty()) return HumanRate(load.rate());
   std::vector<std::string> steps;
   for (const Step& step : load.steps()) {
@@ -206,7 +236,7 @@ void AddLoad(const Scenario& scenario, Page& page) {
   if (scenario.load().empty()) return;
   page.Section("Load");
   for (const Load& load : scenario.load()) {
-    page.Entry(load.name(), absl::StrCat(load.http().method(), " ", load.http().url()));
+    page.Entry(load.name(), absl::StrCat(On(load.on()), load.http().method(), " ", load.http().url()));
     page.More(absl::StrCat(DescribeRate(load), "; a client gives up after ", Human(load.give_up_after()),
                            "; judged in windows of ", HumanDuration(JudgedWindow(load))));
     if (load.has_rejected_when())
@@ -214,6 +244,28 @@ void AddLoad(const Scenario& scenario, Page& page) {
     if (load.has_degraded_when())
       page.More(absl::StrCat("degraded when: ", DescribeMatch(load.degraded_when())));
   }
+}
+
+void AddCpu(const Scenario& scenario, const Cpu& cpu, Page& page) {
+  if (cpu.how_case() == Cpu::kLoad) {
+    page.MoreOfEvent("scope:", "host: all that runs on these cores feels it");
+    page.MoreOfEvent("through:", absl::StrCat("a burner on each core that steers by the processor time it has used, in the "
+                                              "cgroup of ", cpu.service(), " where that has one of its own"));
+    page.MoreOfEvent("undone by:", "the burners are ended; they die with the agent");
+    return;
+  }
+  const Service* service = FindService(scenario, cpu.service());
+  const bool attached = service != nullptr && service->has_attach();
+  page.MoreOfEvent("scope:", absl::StrCat("process: all processes of ", cpu.service(), " together, no other"));
+  page.MoreOfEvent("through:", absl::StrCat("cfs quota with a period of 100 ms in ",
+                                            attached ? "the service's cgroup where it is alone there, else in one made "
+                                                       "for it below that"
+                                                     : "a cgroup of the service's own",
+                                            " (needs a cgroup that squall may write)"));
+  page.MoreOfEvent("undone by:",
+                   attached ? "the quota is as before and the processes are where they were; the guardian does it when "
+                              "the agent dies"
+                            : "the quota is lifted; the cgroup goes with the service, which dies with the agent");
 }
 
 void AddFault(const Scenario& scenario, const PlannedFault& planned, absl::Duration baseline, Page& page) {
@@ -244,8 +296,48 @@ void AddFault(const Scenario& scenario, const PlannedFault& planned, absl::Durat
                            ? absl::StrCat("started again after ", Human(fault.kill().restart_after()))
                            : "nothing to undo: squall leaves it dead");
       return;
+    case Fault::kDns: {
+      page.Event(time, fault.name(),
+                 absl::StrCat(DescribeFault(fault), ", for ", HumanDuration(planned.until - planned.at)));
+      const Service* service = FindService(scenario, fault.dns().service());
+      page.MoreOfEvent("scope:", service != nullptr && !service->resolver_at().empty()
+                                     ? absl::StrCat("process: queries that ", service->name(), " or others send to ",
+                                                    service->resolver_at())
+                                     : absl::StrCat("process: queries of ", fault.dns().service(), ", of no other process"));
+      if (service != nullptr) page.MoreOfEvent("through:", ResolverMechanism(*service));
+      page.MoreOfEvent("undone by:",
+                       service != nullptr && !service->resolver_at().empty()
+                           ? "the resolver forwards every query; it lives in the agent and dies with it"
+                           : "the resolver forwards every query; redirection is BPF links that die with the agent");
+      return;
+    }
+    case Fault::kCpu:
+      page.Event(time, fault.name(),
+                 absl::StrCat(DescribeFault(fault), ", for ", HumanDuration(planned.until - planned.at)));
+      AddCpu(scenario, fault.cpu(), page);
+      return;
     case Fault::KIND_NOT_SET:
       return;
+  }
+}
+
+std::string DescribeStep(const Step& step) {
+  return absl::StrCat(step.rate() == 0 ? "quiet" : HumanRate(step.rate()), " for ", Human(step.for_()));
+}
+
+// What each load offers to its limiter, step by step, when nothing is injected.
+void AddLimits(const Scenario& scenario, const Plan& plan, Page& page) {
+  page.Event(Clock(plan.baseline), "(limits)",
+             absl::StrCat("nothing is injected for ", Clock(plan.limits), " while rate limiters are tried"));
+  for (const Load& load : scenario.load()) {
+    if (!HasPlannedSteps(load)) continue;
+    absl::Duration at = plan.baseline;
+    for (int i = 0; i < load.steps_size(); ++i) {
+      const Step& step = load.steps(i);
+      const bool last = i + 1 == load.steps_size();
+      page.Event(Clock(at), i == 0 ? load.name() : "", last ? absl::StrCat(HumanRate(step.rate()), " from here on") : DescribeStep(step));
+      at += Length(step.for_());
+    }
   }
 }
 
@@ -257,10 +349,13 @@ void AddTimeline(const Scenario& scenario, const Plan& plan, Page& page) {
              absl::StrCat(std::llround(absl::FDivDuration(plan.baseline, plan.window)), " windows of ",
                           HumanDuration(plan.window),
                           "; nothing is injected unless the service is steady: ", steady));
-  for (const PlannedFault& planned : plan.faults) AddFault(scenario, planned, plan.baseline, page);
-  page.Event(
-      Clock(plan.baseline + plan.faults_end), "(recovery)",
-      absl::StrCat("at most ", Clock(plan.recovery), ", over as soon as all assertions can be judged"));
+  if (plan.limits > absl::ZeroDuration()) AddLimits(scenario, plan, page);
+  for (const PlannedFault& planned : plan.faults) AddFault(scenario, planned, plan.FaultsStart(), page);
+  if (plan.recovery > absl::ZeroDuration()) {
+    page.Event(
+        Clock(plan.FaultsStart() + plan.faults_end), "(recovery)",
+        absl::StrCat("at most ", Clock(plan.recovery), ", over as soon as all assertions can be judged"));
+  }
   page.Event(Clock(plan.Longest()), "(end)",
              "everything is healed, services that squall started are stopped");
 }
@@ -293,13 +388,46 @@ std::string DescribeRecovery(const Recovery& recovery) {
 }
 
 std::string DescribeBreaker(const CircuitBreaker& breaker) {
+  if (breaker.stays_closed()) {
+    return absl::StrCat("calls over ", breaker.edge(), " go on at 90 % or more of what is usual in 99 % of windows");
+  }
+  const std::string probes = breaker.probes() == 0   ? "any number of probes"
+                             : breaker.probes() == 1 ? "1 probe"
+                                                     : absl::StrCat(breaker.probes(), " probes");
   return absl::StrCat("calls over ", breaker.edge(), " stop within ", Human(breaker.opens_within()),
-                      " of the first failed one, ", breaker.probes(),
-                      breaker.probes() == 1 ? " probe" : " probes", " every ", Human(breaker.open_time()),
+                      " of the first failed one, ", probes, " every ", Human(breaker.open_time()),
                       ", and flow again within ", Human(breaker.closes_within()), " of healing; while open, ",
                       breaker.load(), " is answered within ",
                       breaker.has_fails_fast_within() ? Human(breaker.fails_fast_within())
                                                       : "max(50 ms, baseline p99 + 20 ms)");
+}
+
+std::string ModelWord(const RateLimiter& limiter) {
+  switch (limiter.model()) {
+    case RateLimiter::MODEL_FIXED_WINDOW:
+      return absl::StrCat("in each window of ", Human(limiter.period()), " on the clock");
+    case RateLimiter::MODEL_SLIDING_LOG:
+      return absl::StrCat("in any ", Human(limiter.period()));
+    case RateLimiter::MODEL_NGINX:
+      return absl::StrCat("and ", limiter.burst(), " + 1 at once (nginx)");
+    default:
+      return absl::StrCat("and ", limiter.burst(), " at once");
+  }
+}
+
+std::string DescribeLimiter(const RateLimiter& limiter) {
+  const bool window = limiter.model() == RateLimiter::MODEL_FIXED_WINDOW || limiter.model() == RateLimiter::MODEL_SLIDING_LOG;
+  std::string text =
+      absl::StrCat(limiter.load(), " is admitted at ", HumanRate(limiter.rate()), window ? absl::StrCat(", ", limiter.burst()) : "",
+                   " ", ModelWord(limiter));
+  if (limiter.instances() > 1) absl::StrAppend(&text, ", by each of ", limiter.instances(), " instances");
+  absl::StrAppend(&text, ": no more in any interval, and no less; what is too much is rejected within ",
+                  Human(limiter.rejects_within()));
+  if (limiter.retry_after()) absl::StrAppend(&text, " with a Retry-After after which it is admitted");
+  if (!limiter.others().empty()) {
+    absl::StrAppend(&text, "; ", absl::StrJoin(limiter.others(), ", "), " must not feel it");
+  }
+  return text;
 }
 
 void AddAssertions(const Scenario& scenario, Page& page) {
@@ -319,6 +447,13 @@ void AddAssertions(const Scenario& scenario, Page& page) {
       case Assertion::kCircuitBreaker:
         page.Entry(assertion.name(), kind + DescribeBreaker(assertion.circuit_breaker()));
         page.More(AboutFault(assertion.circuit_breaker().fault()));
+        if (assertion.circuit_breaker().has_state()) {
+          page.More(absl::StrCat("its own state, by metric ", assertion.circuit_breaker().state().metric(),
+                                 ", is shown beside"));
+        }
+        break;
+      case Assertion::kRateLimiter:
+        page.Entry(assertion.name(), kind + DescribeLimiter(assertion.rate_limiter()));
         break;
       case Assertion::KIND_NOT_SET:
         break;
@@ -342,6 +477,37 @@ void AddGuardrails(const Scenario& scenario, Page& page) {
   }
 }
 
+std::string DescribeAnswer(const Dns& dns) {
+  switch (dns.answer()) {
+    case Dns::ANSWER_NXDOMAIN:
+      return "NXDOMAIN";
+    case Dns::ANSWER_SERVFAIL:
+      return "SERVFAIL";
+    case Dns::ANSWER_REFUSED:
+      return "REFUSED";
+    case Dns::ANSWER_TIMEOUT:
+      return "no answer";
+    case Dns::ANSWER_EMPTY:
+      return "an answer without addresses";
+    case Dns::ANSWER_WRONG_ADDRESS:
+      return absl::StrCat("the wrong ", dns.addresses_size() == 1 ? "address " : "addresses ",
+                          absl::StrJoin(dns.addresses(), ", "));
+    case Dns::ANSWER_DELAYED:
+      return "the right answer";
+    default:
+      return "nothing";
+  }
+}
+
+// "NXDOMAIN to A queries of orders for recommend.test, 200 ms late".
+std::string DescribeDns(const Dns& dns) {
+  const std::string type = dns.type() == Dns::RECORD_TYPE_A ? "A " : dns.type() == Dns::RECORD_TYPE_AAAA ? "AAAA " : "";
+  const bool all = dns.names_size() == 1 && dns.names(0) == "*";
+  return absl::StrCat(DescribeAnswer(dns), " to ", type, "queries of ", dns.service(), " for ",
+                      all ? "any name" : absl::StrJoin(dns.names(), ", "),
+                      Length(dns.delay()) > absl::ZeroDuration() ? absl::StrCat(", ", Human(dns.delay()), " late") : "");
+}
+
 std::string Direction(const Latency& latency) {
   switch (latency.direction()) {
     case Latency::DIRECTION_REQUEST:
@@ -353,7 +519,26 @@ std::string Direction(const Latency& latency) {
   }
 }
 
+std::string DescribeCpu(const Cpu& cpu) {
+  if (cpu.how_case() == Cpu::kQuota) {
+    return absl::StrCat(cpu.service(), " gets ", HumanPercent(cpu.quota()), " of the processor time that it may use");
+  }
+  const std::string which = cpu.cores() == 0   ? absl::StrCat("every core that ", cpu.service(), " may run on")
+                            : cpu.cores() == 1 ? absl::StrCat("one core that ", cpu.service(), " may run on")
+                                               : absl::StrCat("each of ", cpu.cores(), " cores that ", cpu.service(),
+                                                              " may run on");
+  return absl::StrCat(HumanPercent(cpu.load()), " of ", which, " kept busy");
+}
+
 }  // namespace
+
+std::string ResolverMechanism(const Service& service) {
+  if (!service.resolver_at().empty()) {
+    return absl::StrCat("resolver at ", service.resolver_at(), ", which forwards to ", service.nameserver(), "; no privileges");
+  }
+  return absl::StrCat("queries to ", service.nameserver().empty() ? "port 53" : service.nameserver(),
+                      " redirected to a resolver (cgroup BPF; needs root)");
+}
 
 std::string DescribeFault(const Fault& fault) {
   switch (fault.kind_case()) {
@@ -369,6 +554,10 @@ std::string DescribeFault(const Fault& fault) {
                           fault.kill().has_restart_after()
                               ? absl::StrCat(", started again after ", Human(fault.kill().restart_after()))
                               : "");
+    case Fault::kDns:
+      return DescribeDns(fault.dns());
+    case Fault::kCpu:
+      return DescribeCpu(fault.cpu());
     case Fault::KIND_NOT_SET:
       return "nothing";
   }
@@ -379,12 +568,23 @@ std::string DescribePlan(const Scenario& scenario, const Plan& plan) {
   Page page(NameWidth(scenario));
   page.Plain(scenario.name());
   if (!scenario.description().empty()) page.Plain(scenario.description());
+  AddAgents(scenario, page);
   AddServices(scenario, page);
   AddEdges(scenario, page);
   AddLoad(scenario, page);
   AddTimeline(scenario, plan, page);
   AddAssertions(scenario, page);
   AddGuardrails(scenario, page);
+  return page.Text();
+}
+
+std::string DescribeInjection(const Scenario& scenario, const Plan& plan, int columns) {
+  Page page(NameWidth(scenario), std::clamp(columns, kLeastWidth, kWidth));
+  page.Plain(scenario.name());
+  AddServices(scenario, page);
+  AddEdges(scenario, page);
+  page.Section("Injected at once");
+  for (const PlannedFault& planned : plan.faults) AddFault(scenario, planned, absl::ZeroDuration(), page);
   return page.Text();
 }
 

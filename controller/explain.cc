@@ -223,8 +223,8 @@ std::string About(const Descriptor& type) {
 }
 
 // An entry of `faults` or `assert` of this kind, with what each entry of the list takes besides.
-std::string ExampleEntry(const Descriptor& type, const FieldDescriptor& user) {
-  std::string entry = absl::StrCat(YamlName(user), ": ", ExampleMapping(type, true));
+std::string ExampleEntry(const Descriptor& type, const FieldDescriptor& user, bool full) {
+  std::string entry = absl::StrCat(YamlName(user), ": ", ExampleMapping(type, full));
   const FieldDescriptor* lasts = FindField(*user.containing_type(), "for");
   // A kill is the one fault that happens at an instant.
   if (lasts != nullptr && user.name() != "kill")
@@ -247,7 +247,10 @@ std::string ExampleOf(const Descriptor& type) {
   const FieldDescriptor* list = UserOf(*user->containing_type());
   if (list != nullptr && list->is_repeated() && user->real_containing_oneof() != nullptr &&
       KeyField(*list) == nullptr) {
-    return absl::StrCat(YamlName(*list), ": [", ExampleEntry(type, *user), "]");
+    const std::string full = ExampleEntry(type, *user, true);
+    // One with many options is shown with what it needs.
+    const bool fits = full.size() + list->name().size() + 6 <= kWidth;
+    return absl::StrCat(YamlName(*list), ": [", fits ? full : ExampleEntry(type, *user, false), "]");
   }
   const FieldDescriptor* key = KeyField(*user);
   const std::string mapping = ExampleMapping(type, true, key);
@@ -306,6 +309,30 @@ absl::StatusOr<std::string> Explain(absl::string_view topic) {
                                           nearest.empty()
                                               ? "`squall explain` lists them all"
                                               : absl::StrCat("did you mean ", Quoted(nearest), "?")));
+}
+
+std::string ExplainField(const FieldDescriptor& field) {
+  const Descriptor* type = TheSchema().Find(SnakeCase(field.containing_type()->name()));
+  const FieldDescriptor* commented = type == nullptr ? nullptr : type->FindFieldByNumber(field.number());
+  if (commented == nullptr) return "";
+  std::vector<std::string> facts = {TypeOf(*commented)};
+  const std::string range = RangeOf(RulesOf(*commented));
+  if (!range.empty()) facts.push_back(range);
+  facts.push_back(PresenceOf(*commented));
+  const std::string comment = Comment(*commented);
+  std::string text =
+      absl::StrCat(absl::StripSuffix(comment, "."), comment.empty() ? "" : " ", "(", absl::StrJoin(facts, ", "), ").");
+  const google::protobuf::EnumDescriptor* words = commented->enum_type();
+  for (int i = 0; words != nullptr && i < words->value_count(); ++i) {
+    const std::string meaning = Comment(*words->value(i));
+    if (!meaning.empty()) absl::StrAppend(&text, "\n", EnumWord(*words->value(i)), ": ", meaning);
+  }
+  return text;
+}
+
+std::string ExplainMessage(const Descriptor& type) {
+  const Descriptor* commented = TheSchema().Find(SnakeCase(type.name()));
+  return commented == nullptr ? "" : About(*commented);
 }
 
 }  // namespace squall

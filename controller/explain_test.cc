@@ -5,11 +5,13 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "controller/scenario.h"
 #include "controller/scenario_samples.h"
 #include "gtest/gtest.h"
+#include "proto/timeline.pb.h"
 
 namespace squall {
 namespace {
@@ -51,6 +53,15 @@ Example
 )");
 }
 
+TEST(Explain, SaysOfAFieldAloneWhatAFlagNeeds) {
+  EXPECT_EQ(ExplainField(*Latency::descriptor()->FindFieldByName("delay")),
+            "How long bytes are held back (duration, 0s to 10m, required).");
+  EXPECT_TRUE(absl::StrContains(ExplainField(*Latency::descriptor()->FindFieldByName("direction")),
+                                "\nrequest: From the service to the dependency."));
+  EXPECT_TRUE(absl::StartsWith(ExplainMessage(*Kill::descriptor()), "Sends a signal to every process of a service"));
+  EXPECT_EQ(ExplainField(*Record::descriptor()->field(0)), "") << "no part of a scenario";
+}
+
 TEST(Explain, OverviewGroupsAllTopics) {
   const std::string overview = *Explain("");
   const size_t faults = overview.find("\nFaults\n");
@@ -86,6 +97,19 @@ TEST(Explain, IsAtMostAHundredColumnsWide) {
   topics.push_back("");
   for (const std::string& topic : topics) {
     for (absl::string_view line : absl::StrSplit(*Explain(topic), '\n')) EXPECT_LE(line.size(), 100u) << line;
+  }
+}
+
+TEST(Explain, SaysWhatTheProfilesOfCircuitBreakersStandFor) {
+  // As one line: where it is broken does not matter.
+  const std::string text =
+      absl::StrJoin(absl::StrSplit(*Explain("circuit_breaker"), absl::ByAnyChar(" \n"), absl::SkipEmpty()), " ");
+  for (const char* row : {"gobreaker: sony/gobreaker: the 6th failure in a row; open 60 s; 1 probe.",
+                          "resilience4j: resilience4j: 50 % of the last 100 calls; open 60 s; 10 probes.",
+                          "opossum: opossum: more than 50 % over 10 s; open 30 s; 1 probe.", "go_resiliency: eapache",
+                          "envoy_outlier: Envoy outlier detection: 5 failures in a row, a sweep every 10 s, ejection",
+                          "nginx: nginx upstream: max_fails 1, fail_timeout 10 s, for each worker; 1 probe."}) {
+    EXPECT_NE(text.find(row), std::string::npos) << row << "\n" << text;
   }
 }
 

@@ -14,6 +14,11 @@ int main(int argc, char** argv) {
   squall::AddCheck(app, exit_code);
   squall::AddJudge(app, exit_code);
   squall::AddExplain(app, exit_code);
+  squall::AddCerts(app, exit_code);
+  squall::AddInject(app, exit_code);
+  squall::AddStatus(app, exit_code);
+  squall::AddHeal(app, exit_code);
+  squall::AddAgents(app, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

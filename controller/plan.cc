@@ -4,6 +4,7 @@
 #include <map>
 
 #include "absl/strings/string_view.h"
+#include "controller/limiter_steps.h"
 #include "google/protobuf/descriptor.h"
 #include "proto/options.pb.h"
 
@@ -17,6 +18,9 @@ constexpr int kLeastRecoveryWindows = 5;
 constexpr int kClosingWindows = 4;
 constexpr absl::Duration kLeastWindow = absl::Seconds(1);
 constexpr double kSamplesInWindow = 20;
+// What a limiter is judged by when its load only has a rate and nothing is injected.
+constexpr absl::Duration kPlainRate = absl::Seconds(20);
+constexpr absl::Duration kLastAnswers = absl::Seconds(1);
 
 absl::Duration Length(const google::protobuf::Duration& duration) {
   return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
@@ -60,12 +64,36 @@ absl::Duration RecoveryFor(const Assertion& assertion, absl::Duration window) {
     case Assertion::kRecovery:
       return Length(assertion.recovery().within()) + (assertion.recovery().windows() + 1) * window;
     case Assertion::kCircuitBreaker:
+      if (assertion.circuit_breaker().stays_closed()) return absl::ZeroDuration();
       return Length(assertion.circuit_breaker().closes_within()) + kClosingWindows * window;
     case Assertion::kTimeout:
+    case Assertion::kRateLimiter:
     case Assertion::KIND_NOT_SET:
       return absl::ZeroDuration();
   }
   return absl::ZeroDuration();
+}
+
+// What the load needs of the time before the first fault. The last of planned steps goes on for ever.
+absl::Duration LimitsFor(const Load& load, bool any_faults) {
+  const bool planned = HasPlannedSteps(load);
+  if (!planned && any_faults) return absl::ZeroDuration();
+  if (load.steps().empty()) return kPlainRate;
+  absl::Duration length = kLastAnswers;
+  for (int i = 0; i < load.steps_size() - (planned ? 1 : 0); ++i) length += Length(load.steps(i).for_());
+  return length;
+}
+
+absl::Duration LimitsOf(const Scenario& scenario) {
+  absl::Duration longest;
+  for (const Assertion& assertion : scenario.assertions()) {
+    if (!assertion.has_rate_limiter()) continue;
+    for (const Load& load : scenario.load()) {
+      if (load.name() != assertion.rate_limiter().load()) continue;
+      longest = std::max(longest, LimitsFor(load, !scenario.faults().empty()));
+    }
+  }
+  return longest;
 }
 
 // The name in YAML of the field that is set in the oneof `kind`; empty: none.
@@ -94,10 +122,12 @@ Plan MakePlan(const Scenario& scenario) {
   plan.window = kLeastWindow;
   for (const Load& load : scenario.load()) plan.window = std::max(plan.window, JudgedWindow(load));
   plan.baseline = kBaselineWindows * plan.window;
+  plan.limits = LimitsOf(scenario);
   plan.faults = TimesOf(scenario);
   std::stable_sort(plan.faults.begin(), plan.faults.end(),
                    [](const PlannedFault& a, const PlannedFault& b) { return a.at < b.at; });
   for (const PlannedFault& planned : plan.faults) plan.faults_end = std::max(plan.faults_end, planned.until);
+  if (plan.faults.empty() && plan.limits > absl::ZeroDuration()) return plan;  // nothing to recover from
   plan.recovery = kLeastRecoveryWindows * plan.window;
   for (const Assertion& assertion : scenario.assertions()) {
     plan.recovery = std::max(plan.recovery, RecoveryFor(assertion, plan.window));

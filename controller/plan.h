@@ -10,18 +10,20 @@ namespace squall {
 
 struct PlannedFault {
   const Fault* fault = nullptr;  // in the scenario that the plan was made of
-  absl::Duration at;             // from the end of the baseline
-  absl::Duration until;  // from the end of the baseline; for kill: when the service is started again, or `at`
+  absl::Duration at;             // from the end of the baseline, or of the limits after it
+  absl::Duration until;          // likewise; for kill: when the service is started again, or `at`
 };
 
 // When what happens. Pure function of the scenario.
 struct Plan {
   absl::Duration window;             // max(1 s, 20 / rate)
   absl::Duration baseline;           // at least 10 windows, and one to warm up
+  absl::Duration limits;             // after the baseline: what rate limiters are offered, while nothing is injected
   std::vector<PlannedFault> faults;  // in the order of `at`
-  absl::Duration faults_end;         // from the end of the baseline
+  absl::Duration faults_end;         // from the same moment as theirs
   absl::Duration recovery;           // at most; ends early once all assertions are final
-  absl::Duration Longest() const { return baseline + faults_end + recovery; }
+  absl::Duration Longest() const { return baseline + limits + faults_end + recovery; }
+  absl::Duration FaultsStart() const { return baseline + limits; }
 };
 
 // The scenario must be without mistakes and outlive the plan.
@@ -32,6 +34,12 @@ absl::Duration JudgedWindow(const Load& load);
 
 // What `squall check` prints: who, what, when, scope, mechanism, undone by what. At most 100 columns wide.
 std::string DescribePlan(const Scenario& scenario, const Plan& plan);
+
+// For a service that a dns fault is about, or with `resolver_at`: how its queries are reached.
+std::string ResolverMechanism(const Service& service);
+// The same for faults that an operator injects by hand: without load, baseline, recovery and assertions. At most `columns`
+// wide, where that is 60 or more.
+std::string DescribeInjection(const Scenario& scenario, const Plan& plan, int columns);
 
 // "500 ms on every response over recommend", "SIGKILL to recommend, started again after 4 s".
 std::string DescribeFault(const Fault& fault);

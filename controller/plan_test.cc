@@ -124,6 +124,66 @@ TEST(Kinds, AreTheKeysOfTheFile) {
   EXPECT_EQ(AssertionKind(assertion), "circuit_breaker");
 }
 
+constexpr char kLimited[] = R"(squall: 1
+name: limited
+services:
+  orders: {attach: {listen: 8080}}
+load:
+  checkout: {http: {url: "http://127.0.0.1:8080/order"}}
+  browse: {http: {url: "http://127.0.0.1:8080/quote"}}
+assert:
+  - rate_limiter: {load: checkout, rate: 100/s, burst: 20}
+  - rate_limiter: {load: browse, rate: 10/s, burst: 5, model: nginx}
+)";
+
+TEST(Plan, OffersALimitedLoadWhatItsLimiterNeedsOneAfterTheOther) {
+  const Scenario scenario = Load(kLimited);
+  EXPECT_EQ(scenario.load(0).rejected_when().status_size(), 2);
+  EXPECT_EQ(scenario.load(0).rate(), 50);
+  EXPECT_EQ(scenario.load(1).rate(), 5);
+  ASSERT_EQ(scenario.load(0).steps_size(), 10);
+  const auto length = [&](int load, int steps) {
+    absl::Duration sum;
+    for (int i = 0; i < steps; ++i) {
+      const auto& step = scenario.load(load).steps(i).for_();
+      sum += absl::Seconds(step.seconds()) + absl::Nanoseconds(step.nanos());
+    }
+    return sum;
+  };
+  // The second waits, at half of its rate, until the first is through.
+  EXPECT_EQ(length(1, 1), length(0, 9));
+  const Plan plan = MakePlan(scenario);
+  EXPECT_EQ(plan.limits, length(1, 9) + Seconds(1));
+  EXPECT_EQ(plan.recovery, absl::ZeroDuration());
+  EXPECT_EQ(plan.Longest(), plan.baseline + plan.limits);
+  const std::string text = DescribePlan(scenario, plan);
+  for (const char* part : {"(limits)", "50/s, and what its rate_limiter needs", "quiet for 464 ms", "80/s for 10 s",
+                           "checkout is admitted at 100/s and 20 at once", "5 + 1 at once (nginx)"}) {
+    EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
+  }
+  EXPECT_EQ(text.find("(recovery)"), std::string::npos);
+}
+
+TEST(Plan, TriesLimitersBeforeTheFirstFault) {
+  const Scenario scenario = Load(absl::StrReplaceAll(
+      kLimited, {{"assert:", "faults:\n  - {kill: {service: orders}, at: 2s}\nassert:\n  - recovery: {load: checkout, within: 5s}"}}));
+  const Plan plan = MakePlan(scenario);
+  EXPECT_GT(plan.limits, Seconds(30));
+  EXPECT_EQ(plan.faults[0].at, Seconds(2));
+  EXPECT_EQ(plan.FaultsStart(), plan.baseline + plan.limits);
+  EXPECT_EQ(plan.recovery, Seconds(5) + 11 * plan.window);
+}
+
+TEST(Plan, LeavesALoadOfItsOwnRateAlone) {
+  const std::string own = absl::StrReplaceAll(kLimited, {{"/order\"}", "/order\"}, rate: 200/s"}, {"/quote\"}", "/quote\"}, rate: 20/s"}});
+  const Scenario scenario = Load(own);
+  EXPECT_TRUE(scenario.load(0).steps().empty());
+  // Without faults it runs for a while; with faults these give it its time.
+  EXPECT_EQ(MakePlan(scenario).limits, Seconds(20));
+  EXPECT_EQ(MakePlan(Load(absl::StrReplaceAll(own, {{"assert:", "faults: [{kill: {service: orders}}]\nassert:"}}))).limits,
+            absl::ZeroDuration());
+}
+
 TEST(DescribeFault, IsAPhrase) {
   const Scenario full = Load(kFullScenario);
   EXPECT_EQ(DescribeFault(Minimal().faults(0)), "500 ms on every response over recommend");
@@ -199,6 +259,31 @@ TEST(DescribePlan, SaysThatARelayNeedsNoPrivilegesAndWhatAKillLeaves) {
     EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
   }
   EXPECT_EQ(text.find("BPF"), std::string::npos);
+}
+
+TEST(DescribePlan, SaysWhomACpuFaultTouchesAndWhoUndoesIt) {
+  constexpr char kLatency[] = "  - latency: {delay: 500ms}\n    for: 10s\n";
+  constexpr char kCpu[] =
+      "  - {name: less, cpu: {quota: 20%}, for: 10s}\n  - {name: busy, cpu: {load: 75%, cores: 2}, for: 3s}\n";
+  const Scenario attached = Minimal({{kLatency, kCpu}, {"  - circuit_breaker: {open_time: 2s}\n", ""}});
+  const std::string text = DescribePlan(attached, MakePlan(attached));
+  for (const char* part : {
+           "orders gets 20 % of the processor time that it may use, for 10 s",
+           "scope:      process: all processes of orders together, no other",
+           "through:    cfs quota with a period of 100 ms in the service's cgroup",
+           "where it is alone there, else in one made for it below that",
+           "undone by:  the quota is as before and the processes are where they",
+           "75 % of each of 2 cores that orders may run on kept busy, for 3 s",
+           "scope:      host: all that runs on these cores feels it",
+           "undone by:  the burners are ended; they die with the agent",
+       }) {
+    EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
+  }
+  const Scenario run = Minimal({{kLatency, kCpu},
+                                {"  - circuit_breaker: {open_time: 2s}\n", ""},
+                                {"{attach: {listen: 8080}}", "{run: [bin/orders]}"}});
+  EXPECT_NE(DescribePlan(run, MakePlan(run)).find("undone by:  the quota is lifted; the cgroup goes with the service"),
+            std::string::npos);
 }
 
 TEST(DescribePlan, IsAtMostAHundredColumnsWide) {

@@ -35,6 +35,9 @@ void Rebase(Record& record, int64_t shift_ns) {
     case Record::kEdgeStats:
       record.mutable_edge_stats()->set_at_ns(record.edge_stats().at_ns() - shift_ns);
       break;
+    case Record::kMetric:
+      record.mutable_metric()->set_at_ns(record.metric().at_ns() - shift_ns);
+      break;
     case Record::kHeader:
     case Record::kPhase:
     case Record::kFooter:

@@ -1,49 +1,35 @@
 #include "controller/run.h"
 
-#include <pwd.h>
-#include <unistd.h>
-
 #include <cstdio>
 #include <filesystem>
 #include <future>
 #include <random>
 #include <set>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
+#include "absl/types/span.h"
 #include "base/clock.h"
 #include "base/text.h"
-#include "controller/agent_client.h"
+#include "base/version.h"
+#include "controller/agents.h"
 #include "controller/assertions/judge.h"
+#include "controller/limiter_steps.h"
 #include "controller/live.h"
-#include "controller/rebase.h"
+#include "controller/placement.h"
 #include "controller/run_folder.h"
+#include "controller/run_identity.h"
+#include "controller/scalars.h"
 
 namespace squall {
 namespace {
 
-constexpr char kVersion[] = "0.1.0";
 constexpr absl::Duration kTick = absl::Milliseconds(5);
 constexpr absl::Duration kProgressEvery = absl::Milliseconds(250);
-
-std::string HostName() {
-  char name[256] = {};
-  gethostname(name, sizeof(name) - 1);
-  return name;
-}
-
-std::string UserName() {
-  const passwd* entry = getpwuid(geteuid());
-  return entry == nullptr ? absl::StrCat("uid ", geteuid()) : entry->pw_name;
-}
-
-// Sorts as it was started, and tells at a glance what it was.
-std::string MakeRunId(const std::string& scenario, absl::Time now, uint64_t random) {
-  return absl::StrCat(absl::FormatTime("%Y%m%dT%H%M%SZ", now, absl::UTCTimeZone()), "-", scenario, "-",
-                      absl::StrFormat("%06x", random & 0xffffff));
-}
 
 // One action of the faults' clock.
 struct Action {
@@ -64,6 +50,13 @@ std::vector<Action> Actions(const Plan& plan) {
     return !a.inject && b.inject && a.fault != b.fault;
   });
   return actions;
+}
+
+// How many of the actions, from the first on, are done at the same instant: on one agent or on several.
+size_t AtOnce(absl::Span<const Action> actions) {
+  size_t count = 1;
+  while (count < actions.size() && actions[count].at == actions[0].at && actions[count].inject == actions[0].inject) ++count;
+  return count;
 }
 
 class Run {
@@ -87,9 +80,13 @@ class Run {
   Ending SetUp();
   // Waits for `until` (run's time), or until `done` says so. Set when the run has to end before.
   std::optional<Ending> WaitUntil(int64_t until_ns, const std::function<bool()>& done = nullptr);
-  std::optional<Ending> Step(const Action& action);
+  absl::Status StartSteps(PhaseEvent::Phase phase);
+  std::optional<Ending> Step(absl::Span<const Action> at_once);
+  std::optional<Ending> Conclude(const Action& action, const absl::Status& status, const FaultEvent& event);
   std::optional<Ending> Await(std::future<absl::Status> call, const std::string& what);
   bool AllFinal();
+  absl::StatusOr<PrepareRequest> PrepareFor(const std::string& agent);
+  void Finish(bool at_once);
   void TearDown(const Ending& ending);
 
   void OnEvent(AgentEvent event);
@@ -102,6 +99,9 @@ class Run {
   Ending HarnessFailed(const std::string& what, const absl::Status& status) {
     return {Footer::HARNESS_FAILED, absl::StrCat(what, ": ", status.message())};
   }
+  // The same for a call to agents: when it failed because one was lost, that is what is said.
+  Ending CallFailed(const std::string& what, const absl::Status& status);
+  std::optional<Ending> LookForLostAgents();
   template <typename Request>
   Request Named() {
     Request request;
@@ -116,12 +116,12 @@ class Run {
   std::string run_id_;
   std::string folder_;
   int64_t started_ns_ = 0;
-  int64_t clock_ahead_ns_ = 0;
   int64_t load_started_ns_ = 0;
   int64_t faults_started_ns_ = 0;
   int64_t phase_ends_ns_ = 0;
   Header header_;
-  std::unique_ptr<AgentClient> agent_;
+  std::unique_ptr<Agents> agents_;
+  std::vector<LostAgent> lost_agents_;
   std::map<std::string, FILE*> logs_;
   std::set<std::string> injected_;
   PhaseEvent::Phase phase_ = PhaseEvent::PHASE_UNSPECIFIED;
@@ -129,10 +129,12 @@ class Run {
   int64_t next_progress_ns_ = 0;
   int64_t next_guard_ns_ = 0;
   std::vector<std::string> not_healed_;
+  Footer footer_;
 
   absl::Mutex mutex_;
   std::optional<TimelineWriter> writer_ ABSL_GUARDED_BY(mutex_);
   Timeline timeline_ ABSL_GUARDED_BY(mutex_);
+  Ended ended_ ABSL_GUARDED_BY(mutex_);  // by somebody else, through the agent
   absl::Status write_status_ ABSL_GUARDED_BY(mutex_);
 };
 
@@ -172,7 +174,11 @@ void Run::OnEvent(AgentEvent event) {
     if (log != nullptr) fwrite(event.output().data().data(), 1, event.output().data().size(), log);
     return;
   }
-  Rebase(*event.mutable_record(), started_ns_ + clock_ahead_ns_);
+  if (event.has_ended()) {
+    absl::MutexLock lock(&mutex_);
+    ended_ = std::move(*event.mutable_ended());
+    return;
+  }
   if (event.record().has_service()) {
     const ServiceEvent& service = event.record().service();
     if (service.what() == ServiceEvent::EXITED && !service.expected()) {
@@ -218,9 +224,7 @@ void Run::ShowProgress() {
 std::optional<Run::Ending> Run::WaitUntil(int64_t until_ns, const std::function<bool()>& done) {
   while (Now() < until_ns) {
     if (Interrupted()) return Ending{Footer::INTERRUPTED, "interrupted"};
-    if (agent_->StreamIsOver()) {
-      return Ending{Footer::HARNESS_FAILED, "the agent is gone, or did not hear from this controller within its lease"};
-    }
+    if (auto lost = LookForLostAgents()) return lost;
     if (BootNanos() >= next_guard_ns_) {
       const int64_t began = BootNanos();
       std::string tripped;
@@ -240,110 +244,187 @@ std::optional<Run::Ending> Run::WaitUntil(int64_t until_ns, const std::function<
   return std::nullopt;
 }
 
+std::optional<Run::Ending> Run::LookForLostAgents() {
+  std::vector<std::string> reasons;
+  for (LostAgent& lost : agents_->Lost()) {
+    if (lost.name().empty()) {
+      return Ending{Footer::HARNESS_FAILED, "the agent is gone, or did not hear from this controller within its lease"};
+    }
+    lost.set_at_ns(Now());
+    reasons.push_back(absl::StrCat("agent ", lost.name(), " was lost ", HumanNanos(lost.at_ns()), " into the run: ",
+                                   lost.reason(), "; what it injected and started ends with its lease"));
+    Say(reasons.back());
+    lost_agents_.push_back(std::move(lost));
+  }
+  if (reasons.empty()) return std::nullopt;
+  return Ending{Footer::HARNESS_FAILED, absl::StrJoin(reasons, "; ")};
+}
+
+Run::Ending Run::CallFailed(const std::string& what, const absl::Status& status) {
+  // The end of the stream may come a moment after that of the call.
+  const int64_t until_ns = BootNanos() + 500'000'000;
+  while (absl::IsUnavailable(status) || absl::IsCancelled(status)) {
+    if (auto lost = LookForLostAgents()) return *lost;
+    if (BootNanos() >= until_ns) break;
+    absl::SleepFor(kTick);
+  }
+  return HarnessFailed(what, status);
+}
+
 // Waits for a call that may take long, and goes on watching meanwhile.
 std::optional<Run::Ending> Run::Await(std::future<absl::Status> call, const std::string& what) {
   while (call.wait_for(std::chrono::milliseconds(5)) != std::future_status::ready) {
     ShowProgress();
     if (!Interrupted()) continue;
-    // Cuts the call short on the agent's side as well.
-    FinishRequest finish = Named<FinishRequest>();
-    finish.set_at_once(true);
-    FinishReply reply;
-    agent_->Call(&Agent::Stub::Finish, finish, reply).IgnoreError();
-    not_healed_.assign(reply.not_healed().begin(), reply.not_healed().end());
+    // Cuts the call short on the agents' side as well.
+    Finish(/*at_once=*/true);
     call.wait();
     return Ending{Footer::INTERRUPTED, "interrupted"};
   }
   const absl::Status status = call.get();
-  if (!status.ok()) return HarnessFailed(what, status);
+  if (!status.ok()) return CallFailed(what, status);
   return std::nullopt;
 }
 
-Run::Ending Run::SetUp() {
-  doing_ = "starting the agent";
-  ShowProgress();
-  absl::StatusOr<std::unique_ptr<AgentClient>> agent =
-      options_.agent.empty() ? AgentClient::StartChild() : AgentClient::Connect(options_.agent);
-  if (!agent.ok()) return HarnessFailed("no agent", agent.status());
-  agent_ = *std::move(agent);
-  const absl::StatusOr<AgentClient::Clock> clock = agent_->ReadClock();
-  if (!clock.ok()) return HarnessFailed("the agent does not answer", clock.status());
-  clock_ahead_ns_ = clock->ahead_ns;
-  header_.set_clock_uncertainty_ns(clock->uncertainty_ns);
-
-  // Before the stream opens: the header is the first record.
+// What the agent is asked to do, with secrets put in.
+absl::StatusOr<PrepareRequest> Run::PrepareFor(const std::string& agent) {
   PrepareRequest prepare = Named<PrepareRequest>();
-  *prepare.mutable_scenario() = scenario_;
+  *prepare.mutable_scenario() = PartOf(scenario_, agent);
   prepare.set_seed(scenario_.seed());
   std::error_code error;
   const std::string folder = std::filesystem::absolute(std::filesystem::path(loaded_.path), error).parent_path().string();
-  prepare.set_folder(folder);
-  const absl::Status late = PutInLate(*prepare.mutable_scenario(),
-                                      {std::filesystem::absolute(folder_, error).string(), folder});
+  // The folders of this machine are not those of another.
+  prepare.set_folder(agent.empty() ? folder : "/");
+  const absl::Status late =
+      PutInLate(*prepare.mutable_scenario(), {std::filesystem::absolute(folder_, error).string(), folder});
+  if (!late.ok()) return late;
+  return prepare;
+}
+
+Run::Ending Run::SetUp() {
+  doing_ = scenario_.agents().empty() ? "starting the agent" : "looking for the agents";
+  ShowProgress();
+  absl::StatusOr<std::unique_ptr<Agents>> agents = Agents::Connect(scenario_, options_.agent, loaded_.tls);
+  if (!agents.ok()) return HarnessFailed("no agent", agents.status());
+  agents_ = *std::move(agents);
+  agents_->FillClocks(header_);
+
+  // Before the stream opens: the header is the first record.
   for (const Edge& edge : scenario_.edges()) {
     (*header_.mutable_edge_mechanisms())[edge.name()] =
         edge.relay_at().empty() ? "connects redirected by cgroup BPF" : absl::StrCat("relay at ", edge.relay_at());
   }
+  for (const Service& service : scenario_.services()) {
+    const bool asked = std::any_of(scenario_.faults().begin(), scenario_.faults().end(), [&](const Fault& fault) {
+      return fault.has_dns() && fault.dns().service() == service.name();
+    });
+    if (asked || !service.resolver_at().empty()) {
+      (*header_.mutable_resolver_mechanisms())[service.name()] = ResolverMechanism(service);
+    }
+  }
   Record header;
   *header.mutable_header() = header_;
   Append(header);
-  if (!late.ok()) return HarnessFailed("secrets", late);
-
-  const absl::Time now = absl::Now();
-  const std::string holder = absl::StrCat(
-      "run ", run_id_, " of ", UserName(), "@", HostName(), " since ",
-      absl::FormatTime("%H:%M:%S", now, absl::LocalTimeZone()), " until ",
-      absl::FormatTime("%H:%M:%S", now + plan_.Longest() + absl::Seconds(30), absl::LocalTimeZone()), " at the latest");
-  absl::Status status = agent_->Open(run_id_, holder, plan_.Longest() + absl::Seconds(30),
-                                     [this](AgentEvent event) { OnEvent(std::move(event)); });
+  const absl::Duration longest = plan_.Longest() + absl::Seconds(30);
+  absl::Status status = agents_->Open(run_id_, HolderText(run_id_, absl::Now(), longest), longest, started_ns_,
+                                      [this](AgentEvent event) { OnEvent(std::move(event)); });
   if (!status.ok()) return HarnessFailed("the agent refuses the run", status);
-  PrepareReply prepared;
-  status = agent_->Call(&Agent::Stub::Prepare, prepare, prepared);
-  if (!status.ok()) return HarnessFailed("this host cannot do it, and nothing was touched", status);
+  absl::Mutex notes_mutex;
+  std::vector<std::string> notes;
+  // All are asked before any is told to touch something.
+  status = agents_->ForEach([&](Agents::Member& agent) {
+    absl::StatusOr<PrepareRequest> prepare = PrepareFor(agent.name);
+    if (!prepare.ok()) return prepare.status();
+    PrepareReply prepared;
+    const absl::Status done = agent.client->Call(&Agent::Stub::Prepare, *prepare, prepared);
+    absl::MutexLock lock(&notes_mutex);
+    notes.insert(notes.end(), prepared.notes().begin(), prepared.notes().end());
+    return done;
+  });
+  if (!status.ok()) return CallFailed("this host cannot do it, and nothing was touched", status);
+
+  for (const std::string& note : notes) Say(note);
+  notes.clear();
 
   doing_ = "starting services";
-  StartServicesReply started;
   std::optional<Ending> ending = Await(std::async(std::launch::async,
                                                   [&] {
-                                                    return agent_->Call(&Agent::Stub::StartServices,
-                                                                        Named<StartServicesRequest>(), started);
+                                                    return agents_->ForEach([&](Agents::Member& agent) {
+                                                      StartServicesReply started;
+                                                      const absl::Status done = agent.client->Call(
+                                                          &Agent::Stub::StartServices, Named<StartServicesRequest>(), started);
+                                                      absl::MutexLock lock(&notes_mutex);
+                                                      for (const std::string& note : started.notes()) notes.push_back(note);
+                                                      return done;
+                                                    });
                                                   }),
                                        "services");
   if (ending) return *ending;
-  for (const std::string& note : started.notes()) Say(note);
-  StartLoadReply load;
-  status = agent_->Call(&Agent::Stub::StartLoad, Named<StartLoadRequest>(), load);
-  if (!status.ok()) return HarnessFailed("load", status);
-  load_started_ns_ = load.started_ns() - clock_ahead_ns_ - started_ns_;
+  for (const std::string& note : notes) Say(note);
+  std::atomic<int64_t> load_started_ns = std::numeric_limits<int64_t>::max();
+  status = agents_->ForEach([&](Agents::Member& agent) {
+    StartLoadReply load;
+    const absl::Status done = agent.client->Call(&Agent::Stub::StartLoad, Named<StartLoadRequest>(), load);
+    const int64_t started_ns = load.started_ns() - agent.clock.ahead_ns - started_ns_;
+    int64_t first_ns = load_started_ns;
+    while (started_ns < first_ns && !load_started_ns.compare_exchange_weak(first_ns, started_ns)) {
+    }
+    return done;
+  });
+  if (!status.ok()) return CallFailed("load", status);
+  load_started_ns_ = load_started_ns;
   doing_.clear();
   return {};
 }
 
-std::optional<Run::Ending> Run::Step(const Action& action) {
-  const std::string& name = action.fault->name();
-  FaultReply reply;
-  if (action.inject) {
-    InjectRequest request = Named<InjectRequest>();
-    *request.mutable_fault() = *action.fault;
-    injected_.insert(name);
-    auto ending = Await(std::async(std::launch::async, [&] { return agent_->Call(&Agent::Stub::Inject, request, reply); }),
-                        absl::StrCat("injection of ", name));
-    if (!ending) Say(absl::StrCat("injected ", name, ": ", DescribeFault(*action.fault)));
-    return ending;
+std::optional<Run::Ending> Run::Step(absl::Span<const Action> at_once) {
+  std::vector<absl::Status> done(at_once.size());
+  std::vector<FaultReply> replies(at_once.size());
+  const auto act = [&](size_t i) {
+    const Fault& fault = *at_once[i].fault;
+    const AgentClient& client = *agents_->Named(AgentOfFault(scenario_, fault)).client;
+    if (at_once[i].inject) {
+      InjectRequest request = Named<InjectRequest>();
+      *request.mutable_fault() = fault;
+      return client.Call(&Agent::Stub::Inject, request, replies[i]);
+    }
+    HealRequest request = Named<HealRequest>();
+    request.set_fault(fault.name());
+    return client.Call(&Agent::Stub::Heal, request, replies[i]);
+  };
+  for (const Action& action : at_once) {
+    if (action.inject) injected_.insert(action.fault->name());
   }
-  HealRequest request = Named<HealRequest>();
-  request.set_fault(name);
-  auto ending = Await(std::async(std::launch::async, [&] { return agent_->Call(&Agent::Stub::Heal, request, reply); }),
-                        absl::StrCat("healing of ", name));
-  if (ending) return ending;
+  auto ending = Await(std::async(std::launch::async,
+                                 [&] {
+                                   std::vector<std::thread> threads;
+                                   for (size_t i = 0; i < at_once.size(); ++i) threads.emplace_back([&, i] { done[i] = act(i); });
+                                   for (std::thread& thread : threads) thread.join();
+                                   return absl::OkStatus();
+                                 }),
+                      "faults");
+  for (size_t i = 0; i < at_once.size(); ++i) {
+    auto own = Conclude(at_once[i], done[i], replies[i].event());
+    if (own && !ending) ending = own;
+  }
+  return ending;
+}
+
+std::optional<Run::Ending> Run::Conclude(const Action& action, const absl::Status& status, const FaultEvent& event) {
+  const std::string& name = action.fault->name();
+  if (!status.ok()) return CallFailed(absl::StrCat(action.inject ? "injection of " : "healing of ", name), status);
+  if (action.inject) {
+    Say(absl::StrCat("injected ", name, ": ", DescribeFault(*action.fault)));
+    return std::nullopt;
+  }
   injected_.erase(name);
-  if (reply.event().state() != FaultEvent::HEALED) {
-    not_healed_.push_back(absl::StrCat("fault ", name, ": ", reply.event().message()));
-    return Ending{Footer::HARNESS_FAILED, absl::StrCat("healing of ", name, " is not confirmed: ", reply.event().message())};
+  if (event.state() != FaultEvent::HEALED) {
+    not_healed_.push_back(absl::StrCat("fault ", name, ": ", event.message()));
+    return Ending{Footer::HARNESS_FAILED, absl::StrCat("healing of ", name, " is not confirmed: ", event.message())};
   }
   // A killed service that is not started again has nothing to heal.
   if (!action.fault->has_kill() || action.fault->kill().has_restart_after()) Say(absl::StrCat("healed ", name));
-  return ending;
+  return std::nullopt;
 }
 
 bool Run::AllFinal() {
@@ -354,6 +435,29 @@ bool Run::AllFinal() {
     if (!judgement.final) return false;
   }
   return true;
+}
+
+// Of all loads that have steps, or only those of which the plan made the steps when faults are to come.
+absl::Status Run::StartSteps(PhaseEvent::Phase phase) {
+  StartStepsRequest request = Named<StartStepsRequest>();
+  if (phase == PhaseEvent::LIMITS && !plan_.faults.empty()) {
+    for (const Load& load : scenario_.load()) {
+      if (HasPlannedSteps(load)) request.add_loads(load.name());
+    }
+  }
+  for (const Assertion& assertion : scenario_.assertions()) {
+    if (!assertion.rate_limiter().retry_after()) continue;
+    RetryRejected& retry = *request.add_retry();
+    retry.set_load(assertion.rate_limiter().load());
+    *retry.mutable_every() = ToProto(RetryEvery(assertion.rate_limiter()));
+    *retry.mutable_rest() = ToProto(RetryRest(assertion.rate_limiter()));
+  }
+  const absl::Status status = agents_->ForEach([&](Agents::Member& agent) {
+    StartStepsReply reply;
+    return agent.client->Call(&Agent::Stub::StartSteps, request, reply);
+  });
+  if (status.ok()) EnterPhase(phase);
+  return status;
 }
 
 Run::Ending Run::Drive() {
@@ -371,14 +475,17 @@ Run::Ending Run::Drive() {
     if (!violation.empty()) return {Footer::NOT_STEADY, violation};
   }
 
-  StartStepsReply steps;
-  const absl::Status status = agent_->Call(&Agent::Stub::StartSteps, Named<StartStepsRequest>(), steps);
-  if (!status.ok()) return HarnessFailed("load", status);
-  EnterPhase(PhaseEvent::FAULTS);
+  if (plan_.limits > absl::ZeroDuration()) {
+    if (const absl::Status status = StartSteps(PhaseEvent::LIMITS); !status.ok()) return CallFailed("load", status);
+    if (auto ending = WaitUntil(Now() + absl::ToInt64Nanoseconds(plan_.limits))) return *ending;
+    if (plan_.faults.empty()) return {Footer::COMPLETED, ""};
+  }
+  if (const absl::Status status = StartSteps(PhaseEvent::FAULTS); !status.ok()) return CallFailed("load", status);
   faults_started_ns_ = Now();
-  for (const Action& action : Actions(plan_)) {
-    if (auto ending = WaitUntil(faults_started_ns_ + absl::ToInt64Nanoseconds(action.at))) return *ending;
-    if (auto ending = Step(action)) return *ending;
+  const std::vector<Action> actions = Actions(plan_);
+  for (absl::Span<const Action> left = actions; !left.empty(); left.remove_prefix(AtOnce(left))) {
+    if (auto ending = WaitUntil(faults_started_ns_ + absl::ToInt64Nanoseconds(left[0].at))) return *ending;
+    if (auto ending = Step(left.first(AtOnce(left)))) return *ending;
   }
 
   EnterPhase(PhaseEvent::RECOVERY);
@@ -387,44 +494,73 @@ Run::Ending Run::Drive() {
   return {Footer::COMPLETED, ""};
 }
 
-void Run::TearDown(const Ending& ending) {
-  if (agent_ == nullptr) return;
-  const bool orderly = ending.how == Footer::COMPLETED || ending.how == Footer::NOT_STEADY;
-  if (!agent_->StreamIsOver()) {
-    if (orderly) {
-      StopLoadReply stopped;
-      agent_->Call(&Agent::Stub::StopLoad, Named<StopLoadRequest>(), stopped).IgnoreError();
-    }
-    doing_ = "healing and stopping services";
-    next_progress_ns_ = 0;
-    ShowProgress();
+// Heals and stops everything on all agents at the same time. Whatever is not confirmed is noted.
+void Run::Finish(bool at_once) {
+  absl::Mutex mutex;
+  std::vector<std::string> not_healed;
+  agents_->ForEach([&](Agents::Member& agent) {
+    if (agent.finished) return absl::OkStatus();
     FinishRequest request = Named<FinishRequest>();
-    request.set_at_once(!orderly || Interrupted());
+    request.set_at_once(at_once);
     FinishReply reply;
-    const absl::Status status = agent_->Call(&Agent::Stub::Finish, request, reply);
-    for (const std::string& left : reply.not_healed()) not_healed_.push_back(left);
-    if (!status.ok() && !absl::IsNotFound(status)) {
-      not_healed_.push_back(absl::StrCat("the agent does not confirm that it healed: ", status.message()));
+    const absl::Status status = agent.client->Call(&Agent::Stub::Finish, request, reply);
+    absl::MutexLock lock(&mutex);
+    const std::string of = agent.label.empty() ? "" : absl::StrCat(agent.label, ": ");
+    for (const std::string& left : reply.not_healed()) not_healed.push_back(absl::StrCat(of, left));
+    for (const std::string& note : reply.notes()) Say(absl::StrCat(of, note));
+    agent.finished = status.ok();
+    if (!status.ok() && !absl::IsNotFound(status) && !(absl::IsUnavailable(status) && !agent.name.empty())) {
+      not_healed.push_back(absl::StrCat(of, "the agent does not confirm that it healed: ", status.message()));
     }
-    if (!agent_->WaitForLastEvent(absl::Seconds(5))) not_healed_.push_back("the agent does not end the run");
+    return absl::OkStatus();
+  }).IgnoreError();
+  std::sort(not_healed.begin(), not_healed.end());
+  not_healed_.insert(not_healed_.end(), not_healed.begin(), not_healed.end());
+}
+
+void Run::TearDown(const Ending& ending) {
+  if (agents_ == nullptr) return;
+  LookForLostAgents();
+  agents_->FillClocks(footer_);
+  const bool orderly = ending.how == Footer::COMPLETED || ending.how == Footer::NOT_STEADY;
+  if (orderly) {
+    agents_->ForEach([&](Agents::Member& agent) {
+      StopLoadReply stopped;
+      return agent.client->Call(&Agent::Stub::StopLoad, Named<StopLoadRequest>(), stopped);
+    }).IgnoreError();
   }
-  const bool child = agent_->child() > 0;
-  if (child) {
-    const absl::Status status = agent_->WaitForChild(absl::Seconds(5));
-    if (!status.ok()) Say(absl::StrCat("agent: ", status.message()));
-  }
-  agent_.reset();
+  doing_ = "healing and stopping services";
+  next_progress_ns_ = 0;
+  ShowProgress();
+  Finish(!orderly || Interrupted());
+  // One that was lost on the way heals by itself.
+  LookForLostAgents();
+  absl::Mutex mutex;
+  agents_->ForEach([&](Agents::Member& agent) {
+    const bool ended = agent.client->WaitForLastEvent(absl::Seconds(5));
+    absl::MutexLock lock(&mutex);
+    if (!ended) not_healed_.push_back(agent.label.empty() ? "the agent does not end the run" : absl::StrCat(agent.label, " does not end the run"));
+    return absl::OkStatus();
+  }).IgnoreError();
+  const absl::Status child = agents_->WaitForChild(absl::Seconds(5));
+  if (!child.ok()) Say(absl::StrCat("agent: ", child.message()));
+  agents_.reset();
 }
 
 absl::StatusOr<FinishedRun> Run::Execute() {
   const absl::Status begun = Begin();
   if (!begun.ok()) return begun;
-  const Ending ending = Drive();
+  Ending ending = Drive();
   TearDown(ending);
   phase_ = PhaseEvent::DONE;
   bool has_header = false;
   {
     absl::MutexLock lock(&mutex_);
+    // Whatever failed for it: this is why.
+    if (!ended_.by().empty()) {
+      ending = {Footer::INTERRUPTED, absl::StrCat("ended by ", ended_.by(), " through squall heal")};
+      not_healed_.assign(ended_.not_healed().begin(), ended_.not_healed().end());
+    }
     has_header = timeline_.header.run_id() == run_id_;
   }
   if (!has_header) {
@@ -434,6 +570,8 @@ absl::StatusOr<FinishedRun> Run::Execute() {
   }
   EnterPhase(PhaseEvent::DONE);
   Record footer;
+  *footer.mutable_footer() = footer_;
+  for (LostAgent& lost : lost_agents_) *footer.mutable_footer()->add_lost_agents() = std::move(lost);
   footer.mutable_footer()->set_ending(ending.how);
   footer.mutable_footer()->set_reason(ending.reason);
   footer.mutable_footer()->set_at_ns(Now());
@@ -449,7 +587,7 @@ absl::StatusOr<FinishedRun> Run::Execute() {
     if (!write_status_.ok()) return write_status_;
   }
   // From the file, so that `squall judge` can but say the same.
-  absl::StatusOr<Judged> judged = JudgeFolder(folder_, /*inconclusive_fails=*/true);
+  absl::StatusOr<Judged> judged = JudgeFolder(folder_, options_.inconclusive_fails);
   if (!judged.ok()) return judged.status();
   return FinishedRun{std::move(judged->result), std::move(judged->timeline), folder_};
 }

@@ -30,8 +30,9 @@ struct Progress {
 
 struct RunOptions {
   std::string runs_folder = "squall-runs";
-  std::string agent;                                    // unix:PATH; empty: a child of our own
+  std::string agent;  // unix:PATH; empty: those that the scenario names, or a child of our own
   const std::atomic<int>* interrupts = nullptr;         // signals that ask for an end
+  bool inconclusive_fails = true;                       // in junit.xml: else such a case is skipped
   std::function<void(const Progress&)> on_progress;     // a few times a second
   std::function<void(const std::string&)> on_event;     // one line for each thing that happens
 };
@@ -44,7 +45,7 @@ struct FinishedRun {
 
 // Carries out a scenario without mistakes: the only code of the controller that waits. Whatever happens on the way stands
 // in the result; an error only when not even the run's folder could be written.
-// REQUIRES: called on the main thread.
+// Several may be carried out at once, each on a thread of its own: the agent that a run starts ends with its thread.
 absl::StatusOr<FinishedRun> RunScenario(const LoadedScenario& loaded, const RunOptions& options);
 
 }  // namespace squall

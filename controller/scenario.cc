@@ -27,29 +27,6 @@ absl::Status FileError(int error, const std::string& path) {
   return absl::ErrnoToStatus(error, absl::StrCat("cannot read ", path));
 }
 
-// The file's bytes, or one more than a scenario may have. Only of regular files: a pipe might never end.
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return FileError(errno, path);
-  const auto close_fd = absl::MakeCleanup([fd] { close(fd); });
-  struct stat info;
-  if (fstat(fd, &info) != 0) return FileError(errno, path);
-  if (S_ISDIR(info.st_mode)) return FileError(EISDIR, path);
-  if (!S_ISREG(info.st_mode))
-    return absl::InvalidArgumentError(absl::StrCat("cannot read ", path, ": not a file"));
-  std::string text(kMostBytes + 1, '\0');
-  size_t size = 0;
-  while (size < text.size()) {
-    const ssize_t got = read(fd, text.data() + size, text.size() - size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return FileError(errno, path);
-    if (got == 0) break;
-    size += static_cast<size_t>(got);
-  }
-  text.resize(size);
-  return text;
-}
-
 void CheckOverrides(const YamlNode* root, const std::map<std::string, std::string>& overrides,
                     Reading& reading) {
   const YamlNode* vars = Find(root, "vars");
@@ -98,12 +75,39 @@ absl::Status PutInto(Message& message, const LateValues& values) {
 
 }  // namespace
 
+absl::StatusOr<std::string> ReadYamlFile(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return FileError(errno, path);
+  const auto close_fd = absl::MakeCleanup([fd] { close(fd); });
+  struct stat info;
+  if (fstat(fd, &info) != 0) return FileError(errno, path);
+  if (S_ISDIR(info.st_mode)) return FileError(EISDIR, path);
+  if (!S_ISREG(info.st_mode))
+    return absl::InvalidArgumentError(absl::StrCat("cannot read ", path, ": not a file"));
+  std::string text(kMostBytes + 1, '\0');
+  size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t got = read(fd, text.data() + size, text.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return FileError(errno, path);
+    if (got == 0) break;
+    size += static_cast<size_t>(got);
+  }
+  text.resize(size);
+  return text;
+}
+
 LoadedScenario ParseScenario(const std::string& path, std::string text,
-                             const std::map<std::string, std::string>& vars) {
-  LoadedScenario loaded;
+                             const std::map<std::string, std::string>& vars, const AgentsFile& agents) {
+  LoadedScenario loaded = ReadScenario(ParseYaml(text), vars, /*must_assert=*/true, agents);
   loaded.path = path;
   loaded.text = std::move(text);
-  const YamlTree tree = ParseYaml(loaded.text);
+  return loaded;
+}
+
+LoadedScenario ReadScenario(const YamlTree& tree, const std::map<std::string, std::string>& vars, bool must_assert,
+                            const AgentsFile& agents) {
+  LoadedScenario loaded;
   Reading reading;
   for (const Mistake& mistake : tree.mistakes) reading.Add({mistake.line, mistake.column}, mistake.message);
   if (tree.root != nullptr) {
@@ -115,8 +119,10 @@ LoadedScenario ParseScenario(const std::string& path, std::string text,
     // Of what is no mapping at all there is nothing more to say.
     if (tree.root->kind == YamlNode::kMapping) {
       CheckOverrides(tree.root, vars, reading);
+      AddKnownAgents(agents, loaded.scenario);
       FillIn(loaded.scenario, reading);
-      CheckParts(loaded.scenario, reading);
+      CheckParts(loaded.scenario, must_assert, reading);
+      CheckAgents(loaded.scenario, reading);
       CheckTiming(loaded.scenario, reading);
     }
   }
@@ -125,16 +131,19 @@ LoadedScenario ParseScenario(const std::string& path, std::string text,
 }
 
 absl::StatusOr<LoadedScenario> LoadScenario(const std::string& path,
-                                            const std::map<std::string, std::string>& vars) {
-  absl::StatusOr<std::string> text = ReadFile(path);
+                                            const std::map<std::string, std::string>& vars,
+                                            const AgentsFile& agents) {
+  absl::StatusOr<std::string> text = ReadYamlFile(path);
   if (!text.ok()) return text.status();
-  return ParseScenario(path, *std::move(text), vars);
+  return ParseScenario(path, *std::move(text), vars, agents);
 }
 
-std::string FormatMistakes(const LoadedScenario& loaded) {
+std::string FormatMistakes(const LoadedScenario& loaded) { return FormatMistakes(loaded.path, loaded.mistakes); }
+
+std::string FormatMistakes(const std::string& path, const std::vector<Mistake>& mistakes) {
   std::string out;
-  for (const Mistake& mistake : loaded.mistakes) {
-    absl::StrAppend(&out, loaded.path, ":", mistake.line, ":", mistake.column, ": ", mistake.message, "\n");
+  for (const Mistake& mistake : mistakes) {
+    absl::StrAppend(&out, path, ":", mistake.line, ":", mistake.column, ": ", mistake.message, "\n");
   }
   return out;
 }

@@ -7,6 +7,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "controller/breaker_profiles.h"
+#include "controller/limiter_steps.h"
 #include "controller/plan.h"
 #include "controller/scalars.h"
 #include "controller/scenario_checks.h"
@@ -81,6 +83,7 @@ Named NamesOf(const List& list, const std::string& where, const std::string& exa
 class Resolver {
  public:
   Resolver(const Scenario& scenario, Reading& reading) : reading_(reading) {
+    named_["agent"] = NamesOf(scenario.agents(), "agents", R"(agents: {shop-1: {address: "shop-1:7447"}})", reading);
     named_["service"] =
         NamesOf(scenario.services(), "services", "services: {orders: {attach: {listen: 8080}}}", reading);
     named_["edge"] =
@@ -99,7 +102,11 @@ class Resolver {
     for (int i = 0; i < type.field_count(); ++i) {
       const FieldDescriptor& field = *type.field(i);
       const std::string child = ChildPath(path, field);
-      if (!RulesOf(field).refers_to().empty()) {
+      if (!RulesOf(field).refers_to().empty() && field.is_repeated()) {
+        for (int k = 0; k < reflection.FieldSize(message, &field); ++k) {
+          CheckName(RulesOf(field).refers_to(), reflection.GetRepeatedString(message, &field, k), ItemPath(child, k));
+        }
+      } else if (!RulesOf(field).refers_to().empty()) {
         ResolveField(field, child, path, message);
       } else if (IsNested(field) && field.is_repeated()) {
         for (int k = 0; k < reflection.FieldSize(message, &field); ++k) {
@@ -118,16 +125,9 @@ class Resolver {
     const std::string& noun = RulesOf(field).refers_to();
     Named& named = named_[noun];
     const std::string name = reflection.GetString(message, &field);
-    if (!name.empty()) {
-      if (!named.sound || Contains(named, name)) return;
-      reading_.Report(
-          path, named.names.empty()
-                    ? absl::StrCat("unknown ", noun, " ", Quoted(name), "; there is none under ", named.where,
-                                   ", so add it there")
-                    : absl::StrCat("unknown ", noun, " ", Quoted(name), "; ", Suggestion(name, named.names)));
-      return;
-    }
+    if (!name.empty()) return CheckName(noun, name, path);
     if (RulesOf(field).optional_reference() || !reading_.Sound(path)) return;
+    if (noun == "agent" && named.names.empty()) return;  // this machine
     if (named.names.size() == 1 && named.sound) {
       reflection.SetString(&message, &field, named.names[0]);
     } else if (named.names.empty()) {
@@ -138,6 +138,16 @@ class Resolver {
           absl::StrCat(YamlName(field), " is missing, and there are ", named.names.size(), " ", named.where,
                        "; write ", YamlName(field), ": ", Alternatives(named.names)));
     }
+  }
+
+  void CheckName(const std::string& noun, const std::string& name, const std::string& path) {
+    const Named& named = named_[noun];
+    if (!named.sound || Contains(named, name)) return;
+    reading_.Report(
+        path, named.names.empty()
+                  ? absl::StrCat("unknown ", noun, " ", Quoted(name), "; there is none under ", named.where,
+                                 noun == "agent" ? " or in agents.yaml" : "", ", so add it there")
+                  : absl::StrCat("unknown ", noun, " ", Quoted(name), "; ", Suggestion(name, named.names)));
   }
 
   // Once for all references of a kind: the same thing mends them.
@@ -168,19 +178,91 @@ bool OnlyKills(const Scenario& scenario, const std::string& name) {
   return true;
 }
 
-void SetComputedDefaults(Scenario& scenario) {
+// What rate limiters are offered, one after the other, so that they and their loads do not disturb each other. REQUIRES: that
+// references are resolved.
+void PlanLimits(Scenario& scenario, const Reading& reading) {
+  absl::Duration before;
+  for (int i = 0; i < scenario.assertions_size(); ++i) {
+    const Assertion& assertion = scenario.assertions(i);
+    if (!assertion.has_rate_limiter()) continue;
+    const RateLimiter& spec = assertion.rate_limiter();
+    int k = 0;
+    while (k < scenario.load_size() && scenario.load(k).name() != spec.load()) ++k;
+    if (k == scenario.load_size()) continue;
+    Load* load = scenario.mutable_load(k);
+    if (!load->has_rejected_when()) {
+      load->mutable_rejected_when()->add_status(429);
+      load->mutable_rejected_when()->add_status(503);
+    }
+    if (load->rate() > 0 || !load->steps().empty() || spec.rate() <= 0) continue;
+    // Of what is wrong the mistake is reported, and no more.
+    if (!reading.Sound(ItemPath("load", k)) || !reading.Sound(ItemPath("assert", i))) continue;
+    absl::Duration length;
+    for (const Step& step : LimiterSteps(spec, before)) {
+      *load->add_steps() = step;
+      length += FromProto(step.for_());
+    }
+    load->set_rate(load->steps(0).rate());
+    before = length - FromProto(load->steps(load->steps_size() - 1).for_());
+  }
+}
+
+// The lowest rate of a load, per second; 0 when there is none.
+double LowestRate(const Scenario& scenario, const std::string& name) {
+  double lowest = 0;
+  const auto take = [&](double rate) {
+    if (rate > 0 && (lowest == 0 || rate < lowest)) lowest = rate;
+  };
+  for (const Load& load : scenario.load()) {
+    if (load.name() != name) continue;
+    take(load.rate());
+    for (const Step& step : load.steps()) take(step.rate());
+  }
+  return lowest;
+}
+
+// The service that calls over the edge; nullptr when it is not in the scenario.
+const Service* CallerOver(const Scenario& scenario, const std::string& name) {
+  for (const Edge& edge : scenario.edges()) {
+    for (const Service& service : scenario.services()) {
+      if (edge.name() == name && edge.from() == service.name()) return &service;
+    }
+  }
+  return nullptr;
+}
+
+void FillIn(CircuitBreaker& breaker, const Scenario& scenario, const std::string& path, Reading& reading) {
+  const Service* caller = CallerOver(scenario, breaker.edge());
+  const bool has_metrics = caller != nullptr && caller->has_metrics();
+  FillBreaker(breaker, LowestRate(scenario, breaker.load()), has_metrics);
+  if (!breaker.has_open_time() && !breaker.stays_closed() && reading.Sound(path + ".open_time")) {
+    reading.ReportAt(path + ".open_time", reading.At(path),
+                     breaker.profile() == CircuitBreaker::PROFILE_UNSPECIFIED
+                         ? "open_time is missing: nothing tells it without a profile; write for example open_time: 2s, or "
+                           "profile: gobreaker"
+                         : "open_time is missing: this profile has no default for it; write for example open_time: 2s");
+  }
+  if (breaker.has_state() && caller != nullptr && !has_metrics && reading.Sound(path + ".state")) {
+    reading.Report(path + ".state", absl::StrCat("state: service ", Quoted(caller->name()),
+                                                 " has no metrics to read it from; give it for example metrics: {url: "
+                                                 "\"http://127.0.0.1:8080/metrics\"}"));
+  }
+}
+
+void SetComputedDefaults(Scenario& scenario, Reading& reading) {
+  PlanLimits(scenario, reading);
   for (Load& load : *scenario.mutable_load()) {
     if (!load.has_rejected_when()) load.mutable_rejected_when()->add_status(429);
   }
-  for (Assertion& assertion : *scenario.mutable_assertions()) {
+  for (int i = 0; i < scenario.assertions_size(); ++i) {
+    Assertion& assertion = *scenario.mutable_assertions(i);
     if (assertion.has_recovery() && assertion.recovery().since() == Recovery::SINCE_UNSPECIFIED) {
       Recovery& recovery = *assertion.mutable_recovery();
       recovery.set_since(OnlyKills(scenario, recovery.fault()) ? Recovery::SINCE_INJECT
                                                                : Recovery::SINCE_HEAL);
     }
-    if (assertion.has_circuit_breaker() && !assertion.circuit_breaker().has_closes_within()) {
-      CircuitBreaker& breaker = *assertion.mutable_circuit_breaker();
-      *breaker.mutable_closes_within() = ToProto(1.5 * FromProto(breaker.open_time()) + absl::Seconds(5));
+    if (assertion.has_circuit_breaker()) {
+      FillIn(*assertion.mutable_circuit_breaker(), scenario, ItemPath("assert", i) + ".circuit_breaker", reading);
     }
   }
 }
@@ -193,7 +275,7 @@ void FillIn(Scenario& scenario, Reading& reading) {
   Name(*scenario.mutable_faults(), FaultKind);
   Name(*scenario.mutable_assertions(), AssertionKind);
   Resolver(scenario, reading).Resolve(scenario, "");
-  SetComputedDefaults(scenario);
+  SetComputedDefaults(scenario, reading);
 }
 
 }  // namespace squall

@@ -1,9 +1,17 @@
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "controller/limiter_steps.h"
+#include "controller/placement.h"
+#include "controller/scalars.h"
 #include "controller/scenario_checks.h"
 #include "controller/schema.h"
 #include "controller/wording.h"
@@ -42,7 +50,37 @@ void CheckAttach(const Service& service, const std::string& path, Reading& readi
   }
 }
 
+// Whom a service asks for names must not have to be looked up itself.
+bool IsIpWithPort(const std::string& address) {
+  const std::string host = address.substr(0, address.rfind(':'));
+  in6_addr ip;
+  if (inet_pton(AF_INET, host.c_str(), &ip) == 1) return true;
+  return host.size() > 2 && inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), &ip) == 1;
+}
+
+void CheckNameServer(const Service& service, const std::string& path, Reading& reading) {
+  const std::string nameserver = absl::StrCat(path, ".nameserver");
+  const std::string resolver_at = absl::StrCat(path, ".resolver_at");
+  if (!reading.Sound(nameserver) || !reading.Sound(resolver_at)) return;
+  for (const auto& [at, address] : {std::pair{nameserver, service.nameserver()}, {resolver_at, service.resolver_at()}}) {
+    if (!address.empty() && !IsIpWithPort(address)) {
+      reading.Report(at, absl::StrCat(Quoted(address), " is no IP address with a port; write for example \"127.0.0.1:15353\""));
+    }
+  }
+  if (service.resolver_at().empty()) return;
+  if (service.nameserver().empty()) {
+    reading.Report(resolver_at,
+                   "resolver_at needs a server to which it forwards; write beside it for example nameserver: "
+                   "\"127.0.0.53:53\"");
+  } else if (service.nameserver() == service.resolver_at()) {
+    reading.Report(resolver_at,
+                   "resolver_at is the address of the name server itself; write another, free port, for example "
+                   "\"127.0.0.1:15353\"");
+  }
+}
+
 void CheckService(const Service& service, const std::string& path, Reading& reading) {
+  CheckNameServer(service, path, reading);
   const bool run = reading.Given(absl::StrCat(path, ".run"));
   const bool attach = reading.Given(absl::StrCat(path, ".attach"));
   if (run && attach) {
@@ -63,13 +101,23 @@ void CheckService(const Service& service, const std::string& path, Reading& read
 }
 
 void CheckServices(const Scenario& scenario, Reading& reading) {
-  std::map<std::string, std::string> attached;  // service by how it is found
+  std::map<std::string, std::string> attached;   // service by how it is found
+  std::map<std::string, std::string> resolvers;  // service by resolver_at
   for (int i = 0; i < scenario.services_size(); ++i) {
     const Service& service = scenario.services(i);
     const std::string path = ItemPath("services", i);
     CheckService(service, path, reading);
+    if (!service.resolver_at().empty() && reading.Sound(absl::StrCat(path, ".resolver_at"))) {
+      const auto [holder, is_free] = resolvers.emplace(service.resolver_at(), service.name());
+      if (!is_free) {
+        reading.Report(absl::StrCat(path, ".resolver_at"),
+                       absl::StrCat("the queries of ", Quoted(holder->second), " are answered at ",
+                                    service.resolver_at(), " already; write another, free port"));
+      }
+    }
     if (!service.has_attach() || !reading.Sound(absl::StrCat(path, ".attach"))) continue;
-    const auto [first, is_new] = attached.emplace(service.attach().SerializeAsString(), service.name());
+    const auto [first, is_new] =
+        attached.emplace(absl::StrCat(service.on(), " ", service.attach().SerializeAsString()), service.name());
     if (is_new) continue;
     reading.Report(absl::StrCat(path, ".attach"),
                    absl::StrCat(Quoted(service.name()), " and ", Quoted(first->second),
@@ -99,14 +147,23 @@ void CheckEdges(const Scenario& scenario, Reading& reading) {
                      "example \"127.0.0.1:19090\"");
       continue;
     }
-    const auto [first, is_free] = relays.emplace(edge.relay_at(), edge.name());
+    const auto [first, is_free] =
+        relays.emplace(absl::StrCat(AgentOfEdge(scenario, edge.name()), " ", edge.relay_at()), edge.name());
     if (is_free) continue;
     reading.Report(relay_at, absl::StrCat("edge ", Quoted(first->second), " has its relay at ",
                                           edge.relay_at(), " already; write another, free port"));
   }
 }
 
-void CheckRate(const Load& load, const std::string& path, Reading& reading) {
+// A rate_limiter judges the load, or may be meant to: what is wrong with that is reported there.
+bool HasRateLimiter(const Scenario& scenario, const Load& load) {
+  return std::any_of(scenario.assertions().begin(), scenario.assertions().end(), [&](const Assertion& assertion) {
+    const std::string& judged = assertion.rate_limiter().load();
+    return assertion.has_rate_limiter() && (judged.empty() || judged == load.name());
+  });
+}
+
+void CheckRate(const Scenario& scenario, const Load& load, const std::string& path, Reading& reading) {
   const bool rate = reading.Given(absl::StrCat(path, ".rate"));
   const bool steps = reading.Given(absl::StrCat(path, ".steps"));
   if (rate && steps) {
@@ -114,13 +171,79 @@ void CheckRate(const Load& load, const std::string& path, Reading& reading) {
   } else if (!reading.Sound(absl::StrCat(path, ".rate")) || !reading.Sound(absl::StrCat(path, ".steps"))) {
     // What is wrong may be what is looked for.
   } else if (!rate && load.steps().empty()) {
+    if (HasRateLimiter(scenario, load)) return;
     reading.ReportAt(absl::StrCat(path, ".rate"), reading.At(path),
                      "rate is missing; write for example rate: 200/s, or steps: [{rate: 200/s, for: 10s}]");
-  } else if (steps && load.steps(0).rate() <= 0) {
+  } else if (steps && load.steps_size() > 0 && load.steps(0).rate() <= 0) {
     reading.Report(
         absl::StrCat(path, ".steps[0].rate"),
         "the baseline runs at the rate of the first step, so 0/s measures nothing; write for example 200/s");
   }
+}
+
+bool HasWindow(const RateLimiter& limiter) {
+  return limiter.model() == RateLimiter::MODEL_FIXED_WINDOW || limiter.model() == RateLimiter::MODEL_SLIDING_LOG;
+}
+
+// What the model makes of rate, burst and period.
+void CheckModel(const RateLimiter& limiter, const std::string& path, Reading& reading) {
+  const std::string period = absl::StrCat(path, ".period");
+  if (!HasWindow(limiter)) {
+    if (reading.Given(period)) {
+      reading.Report(period, absl::StrCat("period goes with fixed_window and sliding_log only; leave it out, or write model: ",
+                                          "fixed_window"));
+    }
+    if (limiter.model() != RateLimiter::MODEL_NGINX && limiter.burst() < 1) {
+      reading.Report(absl::StrCat(path, ".burst"),
+                     "a token bucket without room for a token admits nothing; write burst: 1 or more");
+    }
+    return;
+  }
+  const double per_period = limiter.rate() * absl::ToDoubleSeconds(FromProto(limiter.period()));
+  const double whole = std::round(per_period);
+  if (whole < 1 || std::abs(per_period - whole) > 1e-6 * whole) {
+    reading.Report(absl::StrCat(path, ".rate"),
+                   absl::StrCat("rate x period is ", per_period, " requests, and a window admits a whole number of them, 1 or ",
+                                "more; change rate or period"));
+  } else if (limiter.burst() != whole) {
+    reading.Report(absl::StrCat(path, ".burst"), absl::StrCat("a window of rate x period admits ", whole, " requests at once; ",
+                                                              "write burst: ", whole));
+  }
+}
+
+void CheckRateLimiters(const Scenario& scenario, Reading& reading) {
+  std::map<std::string, std::string> planned;  // assertion by load
+  for (int i = 0; i < scenario.assertions_size(); ++i) {
+    const std::string path = absl::StrCat(ItemPath("assert", i), ".rate_limiter");
+    if (!scenario.assertions(i).has_rate_limiter() || !reading.Sound(path)) continue;
+    const RateLimiter& limiter = scenario.assertions(i).rate_limiter();
+    CheckModel(limiter, path, reading);
+    std::set<std::string> others;
+    for (int k = 0; k < limiter.others_size(); ++k) {
+      const std::string other = ItemPath(absl::StrCat(path, ".others"), k);
+      if (limiter.others(k) == limiter.load()) {
+        reading.Report(other, absl::StrCat(Quoted(limiter.load()), " is the load that is limited itself; name loads with other "
+                                           "keys, or leave others out"));
+      } else if (!others.insert(limiter.others(k)).second) {
+        reading.Report(other, absl::StrCat(Quoted(limiter.others(k)), " is named twice; leave one of them out"));
+      }
+    }
+    for (int k = 0; k < scenario.load_size(); ++k) {
+      if (scenario.load(k).name() != limiter.load() || !HasPlannedSteps(scenario.load(k))) continue;
+      const auto [first, is_new] = planned.emplace(limiter.load(), scenario.assertions(i).name());
+      if (is_new) continue;
+      reading.Report(absl::StrCat(path, ".load"),
+                     absl::StrCat("load ", limiter.load(), " is offered what ", Quoted(first->second),
+                                  " needs, which does not fit this one; give the load a rate or steps of its own, or write a "
+                                  "second load"));
+    }
+  }
+}
+
+bool OnlyRateLimiters(const Scenario& scenario) {
+  return !scenario.assertions().empty() &&
+         std::all_of(scenario.assertions().begin(), scenario.assertions().end(),
+                     [](const Assertion& assertion) { return assertion.has_rate_limiter(); });
 }
 
 void CheckNotEmpty(bool empty, const std::string& path, absl::string_view advice, Reading& reading) {
@@ -131,15 +254,19 @@ void CheckNotEmpty(bool empty, const std::string& path, absl::string_view advice
 
 }  // namespace
 
-void CheckParts(const Scenario& scenario, Reading& reading) {
+void CheckParts(const Scenario& scenario, bool must_assert, Reading& reading) {
   CheckServices(scenario, reading);
   CheckEdges(scenario, reading);
-  for (int i = 0; i < scenario.load_size(); ++i) CheckRate(scenario.load(i), ItemPath("load", i), reading);
+  for (int i = 0; i < scenario.load_size(); ++i) {
+    CheckRate(scenario, scenario.load(i), ItemPath("load", i), reading);
+  }
+  CheckRateLimiters(scenario, reading);
+  // A limiter can be judged when nothing is broken.
   CheckNotEmpty(
-      scenario.faults().empty(), "faults",
+      scenario.faults().empty() && !OnlyRateLimiters(scenario), "faults",
       "a scenario breaks something; write for example faults: [{latency: {delay: 500ms}, for: 10s}]",
       reading);
-  CheckNotEmpty(scenario.assertions().empty(), "assert",
+  CheckNotEmpty(must_assert && scenario.assertions().empty(), "assert",
                 "a scenario without it proves nothing; write for example assert: [{recovery: {within: 10s}}]",
                 reading);
 }

@@ -90,11 +90,22 @@ References::References(const YamlNode* root, const std::map<std::string, std::st
     if (edges->items[i]->kind != YamlNode::kScalar) continue;
     const YamlNode* address = Find(edges->items[i + 1], "relay_at");
     if (address == nullptr) address = Find(edges->items[i + 1], "to");
-    absl::StatusOr<std::string> text =
-        address == nullptr ? std::string(kAnyAddress) : Replace(address->text, /*vars_only=*/true);
-    edges_.emplace(edges->items[i]->text,
-                   text.ok() && !text->empty() ? *std::move(text) : std::string(kAnyAddress));
+    edges_.emplace(edges->items[i]->text, AddressIn(address));
   }
+  const YamlNode* services = Find(root, "services");
+  for (size_t i = 0;
+       services != nullptr && services->kind == YamlNode::kMapping && i + 1 < services->items.size(); i += 2) {
+    if (services->items[i]->kind != YamlNode::kScalar) continue;
+    const YamlNode* address = Find(services->items[i + 1], "resolver_at");
+    if (address == nullptr) address = Find(services->items[i + 1], "nameserver");
+    if (address != nullptr) nameservers_.emplace(services->items[i]->text, AddressIn(address));
+  }
+}
+
+std::string References::AddressIn(const YamlNode* address) const {
+  absl::StatusOr<std::string> text =
+      address == nullptr ? std::string(kAnyAddress) : Replace(address->text, /*vars_only=*/true);
+  return text.ok() && !text->empty() ? *std::move(text) : std::string(kAnyAddress);
 }
 
 absl::StatusOr<std::string> References::Value(absl::string_view reference, bool vars_only) const {
@@ -117,9 +128,15 @@ absl::StatusOr<std::string> References::Value(absl::string_view reference, bool 
     const auto edge = edges_.find(std::string(name));
     if (edge != edges_.end()) return Literal(edge->second);
   }
+  name = reference;
+  if (!vars_only && absl::ConsumePrefix(&name, "services.") && absl::ConsumeSuffix(&name, ".nameserver")) {
+    const auto nameserver = nameservers_.find(std::string(name));
+    if (nameserver != nameservers_.end()) return Literal(nameserver->second);
+  }
   std::vector<std::string> known = {std::string(kRunFolder), std::string(kScenarioFolder)};
   for (const auto& var : vars_) known.push_back(absl::StrCat("vars.", var.first));
   for (const auto& edge : edges_) known.push_back(absl::StrCat("edges.", edge.first, ".address"));
+  for (const auto& service : nameservers_) known.push_back(absl::StrCat("services.", service.first, ".nameserver"));
   const std::string nearest = Nearest(reference, known);
   if (!nearest.empty()) {
     return Wrong("unknown reference ", Quoted(absl::StrCat("${", reference, "}")), "; did you mean ",

@@ -15,6 +15,7 @@
 //
 //   ${vars.NAME}            the value of NAME under `vars`, or of --var NAME=VALUE
 //   ${edges.NAME.address}   where the edge's calls must go: its `relay_at`, else its `to`
+//   ${services.NAME.nameserver}  whom the service must ask for names: its `resolver_at`, else its `nameserver`
 //   ${secret.NAME}          the environment variable NAME, put in only when the run starts, never stored
 //   ${run.folder}           the folder of the run, for a service that has to write files; known when the run starts
 //   ${scenario.folder}      the folder of the scenario's file; known when the run starts
@@ -36,10 +37,13 @@ class References {
 
  private:
   absl::StatusOr<std::string> Replace(absl::string_view text, bool vars_only) const;
+  // What stands at an address, or one that stands for what is missing or wrong.
+  std::string AddressIn(const YamlNode* address) const;
   absl::StatusOr<std::string> Value(absl::string_view reference, bool vars_only) const;
 
   std::map<std::string, std::string> vars_;
-  std::map<std::string, std::string> edges_;  // address by name
+  std::map<std::string, std::string> edges_;        // address by name
+  std::map<std::string, std::string> nameservers_;  // by service; of those that have one
 };
 
 // `text` with secrets and folders put in and the rest unescaped. NOT_FOUND when a secret is not set.

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "base/text.h"
+#include "controller/dns_checks.h"
 #include "controller/plan.h"
 #include "controller/scalars.h"
 #include "controller/scenario_checks.h"
@@ -95,6 +96,14 @@ class TimingChecker {
         }
         CheckKill(fault.kill(), absl::StrCat(path, ".kill"));
         return;
+      case Fault::kCpu:
+        CheckLasts(path);
+        CheckCpu(fault.cpu(), absl::StrCat(path, ".cpu"));
+        return;
+      case Fault::kDns:
+        CheckLasts(path);
+        CheckDns(fault.dns(), absl::StrCat(path, ".dns"), reading_);
+        return;
       case Fault::KIND_NOT_SET:
         return;
     }
@@ -129,6 +138,13 @@ class TimingChecker {
                        " and cannot start it again; leave out restart_after, or give the service run "
                        "instead of attach"));
     }
+  }
+
+  void CheckCpu(const Cpu& cpu, const std::string& path) {
+    const std::string cores = absl::StrCat(path, ".cores");
+    if (cpu.how_case() != Cpu::kQuota || !reading_.Given(cores) || !reading_.Sound(cores)) return;
+    reading_.Report(cores, "cores goes with load: a quota is a share of all that the service may use; leave out cores, or "
+                           "write load instead of quota");
   }
 
   // ---- times
@@ -225,6 +241,8 @@ class TimingChecker {
         if (!first.known || !second.known) continue;
         if (first.fault->has_latency() && second.fault->has_latency()) CheckLatencies(first, second);
         if (IsKill(first) && IsKill(second)) CheckKills(first, second);
+        if (first.fault->has_cpu() && second.fault->has_cpu()) CheckCpus(first, second);
+        if (first.fault->has_dns() && second.fault->has_dns()) CheckAnswers(first, second);
       }
     }
   }
@@ -237,6 +255,17 @@ class TimingChecker {
                     absl::StrCat(Quoted(second.fault->name()), " (", Span(second), ") and ",
                                  Quoted(first.fault->name()), " (", Span(first), ") both delay edge ", edge,
                                  " at the same time; write ", AtFor(second, first.until), " or later"));
+  }
+
+  // REQUIRES: first.at <= second.at.
+  void CheckAnswers(const Timed& first, const Timed& second) {
+    if (second.at >= first.until) return;
+    const std::string name = NameOfBoth(first.fault->dns(), second.fault->dns());
+    if (name.empty()) return;
+    reading_.Report(second.path, absl::StrCat(Quoted(second.fault->name()), " (", Span(second), ") and ",
+                                              Quoted(first.fault->name()), " (", Span(first), ") both answer ",
+                                              Quoted(name), " at the same time; write ", AtFor(second, first.until),
+                                              " or later, or other names"));
   }
 
   // REQUIRES: first.at <= second.at.
@@ -254,6 +283,18 @@ class TimingChecker {
           absl::StrCat(service, " is dead already, since ", Quoted(first.fault->name()), " killed it at ",
                        HumanDuration(first.at), "; give that one restart_after, or leave this one out"));
     }
+  }
+
+  // A quota and a load may act together: what is left to the service is less, and others want it too.
+  // REQUIRES: first.at <= second.at.
+  void CheckCpus(const Timed& first, const Timed& second) {
+    const Cpu& cpu = first.fault->cpu();
+    if (cpu.service().empty() || cpu.service() != second.fault->cpu().service() || second.at >= first.until) return;
+    if (cpu.how_case() != second.fault->cpu().how_case()) return;
+    reading_.Report(second.path,
+                    absl::StrCat(Quoted(second.fault->name()), " (", Span(second), ") and ", Quoted(first.fault->name()), " (",
+                                 Span(first), ") both ", cpu.how_case() == Cpu::kQuota ? "set the quota of " : "load the cores of ",
+                                 cpu.service(), " at the same time; write ", AtFor(second, first.until), " or later"));
   }
 
   // ---- assertions
@@ -287,6 +328,16 @@ class TimingChecker {
     }
   }
 
+  // How long a fault makes calls wait at the least; none: not at all.
+  static absl::Duration LeastWait(const Fault& fault) {
+    if (fault.has_dns()) {
+      return fault.dns().answer() == Dns::ANSWER_TIMEOUT ? absl::InfiniteDuration() : FromProto(fault.dns().delay());
+    }
+    if (!fault.has_latency()) return absl::ZeroDuration();
+    const int waits = fault.latency().direction() == Latency::DIRECTION_BOTH ? 2 : 1;
+    return waits * (FromProto(fault.latency().delay()) - FromProto(fault.latency().jitter()));
+  }
+
   // Only a dependency that answers later than the limit shows whether the service keeps its deadline.
   void CheckExercised(const Timeout& timeout, absl::Duration limit, const std::string& path) {
     std::string longest_name;
@@ -294,10 +345,10 @@ class TimingChecker {
     for (const Timed& timed : timed_) {
       if (!timeout.fault().empty() && timed.fault->name() != timeout.fault()) continue;
       if (!reading_.Sound(timed.path)) return;
-      if (!timed.fault->has_latency()) continue;
-      const Latency& latency = timed.fault->latency();
-      const int waits = latency.direction() == Latency::DIRECTION_BOTH ? 2 : 1;
-      const absl::Duration least = waits * (FromProto(latency.delay()) - FromProto(latency.jitter()));
+      // How late a service without processor time answers is known only when it is tried.
+      if (timed.fault->has_cpu()) return;
+      const absl::Duration least = LeastWait(*timed.fault);
+      if (least <= absl::ZeroDuration()) continue;
       if (least >= limit) return;
       if (longest_name.empty() || least > longest) {
         longest = least;
@@ -311,7 +362,8 @@ class TimingChecker {
       const std::string where =
           timeout.fault().empty() ? "no fault here" : absl::StrCat("not ", Quoted(timeout.fault()));
       reading_.Report(
-          path, absl::StrCat("impossible timing: only a latency makes requests run into a deadline, and ",
+          path, absl::StrCat("impossible timing: only a latency, or a dns fault that answers late or never, makes requests run into a "
+                             "deadline, and ",
                              where, " is one; add ", needed));
       return;
     }

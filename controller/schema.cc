@@ -22,6 +22,7 @@ std::string NameFor(absl::string_view noun) {
   if (noun == "service") return "orders";
   if (noun == "edge") return "recommend";
   if (noun == "load") return "checkout";
+  if (noun == "agent" || noun == "agent_at") return "shop-1";
   return noun == "fault" ? "slow" : "NAME";
 }
 
@@ -45,8 +46,11 @@ bool InExample(const FieldDescriptor& field, bool full) {
   if (RulesOf(field).required()) return true;
   const OneofDescriptor* oneof = field.real_containing_oneof();
   if (oneof != nullptr) return MustChooseOne(*oneof) && oneof->field(0) == &field;
-  const bool reference = !RulesOf(field).refers_to().empty() && !RulesOf(field).optional_reference();
-  return full && (!RulesOf(field).example().empty() || reference);
+  const FieldRules& field_rules = RulesOf(field);
+  // Where else something is, and where squall listens: what few scenarios say.
+  if (field_rules.refers_to() == "agent" || field_rules.address()) return false;
+  const bool reference = !field_rules.refers_to().empty() && !field_rules.optional_reference();
+  return full && (!field_rules.example().empty() || reference);
 }
 
 }  // namespace

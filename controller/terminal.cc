@@ -37,6 +37,8 @@ std::string PhaseName(PhaseEvent::Phase phase) {
       return "recovery";
     case PhaseEvent::DONE:
       return "done";
+    case PhaseEvent::LIMITS:
+      return "limits";
     default:
       return "";
   }
@@ -64,7 +66,8 @@ Ribbon DrawRibbon(const Progress& progress, int width, bool color) {
   const auto column = [&](absl::Duration at) {
     return std::clamp(static_cast<int>(std::lround(absl::ToDoubleSeconds(at) / longest * width)), 0, width);
   };
-  const absl::Duration faults_at = progress.faults_at > absl::ZeroDuration() ? progress.faults_at : plan.baseline;
+  const absl::Duration faults_at = progress.faults_at > absl::ZeroDuration() ? progress.faults_at : plan.FaultsStart();
+  const int limits = plan.limits > absl::ZeroDuration() ? column(plan.baseline) : -1;
   const int faults = column(faults_at);
   const int recovery = column(faults_at + plan.faults_end);
   const int now = std::min(column(progress.elapsed), width - 1);
@@ -74,12 +77,13 @@ Ribbon DrawRibbon(const Progress& progress, int width, bool color) {
     if (room > 0) labels.replace(static_cast<size_t>(from) + 1, std::min(text.size(), static_cast<size_t>(room)),
                                  text.substr(0, static_cast<size_t>(room)));
   };
-  label(0, faults, "baseline");
+  label(0, limits < 0 ? faults : limits, "baseline");
+  if (limits >= 0) label(limits, faults, "limits");
   label(faults, recovery, "faults");
   label(recovery, width, "recovery");
   Ribbon ribbon;
   for (int i = 0; i < width; ++i) {
-    const bool edge = i == faults || i == recovery;
+    const bool edge = i == limits || i == faults || i == recovery;
     const char c = labels[static_cast<size_t>(i)];
     std::string cell = c != ' ' ? std::string(1, c) : edge ? "│" : i <= now ? "━" : "─";
     if (i == now) cell = "●";
@@ -109,6 +113,21 @@ int TerminalColumns() {
   winsize size = {};
   if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
   return 80;
+}
+
+void Picture::Draw(const std::vector<std::string>& lines) {
+  std::string picture;
+  if (drawn_lines_ > 0) picture = absl::StrFormat("\033[%dA\r\033[J", drawn_lines_);
+  for (const std::string& line : lines) absl::StrAppend(&picture, line, "\n");
+  fputs(picture.c_str(), stderr);
+  fflush(stderr);
+  drawn_lines_ = static_cast<int>(lines.size());
+}
+
+void Picture::Erase() {
+  if (drawn_lines_ > 0) fprintf(stderr, "\033[%dA\r\033[J", drawn_lines_);
+  fflush(stderr);
+  drawn_lines_ = 0;
 }
 
 std::vector<std::string> DrawProgress(const std::string& title, const Progress& progress, int columns, bool color) {
@@ -148,23 +167,11 @@ std::string ProgressLine(const Progress& progress) {
 ProgressView::ProgressView(std::string title)
     : title_(std::move(title)), live_(IsTerminal(STDERR_FILENO)), color_(UsesColor(STDERR_FILENO)) {}
 
-ProgressView::~ProgressView() { Erase(); }
-
-void ProgressView::Erase() {
-  if (drawn_lines_ > 0) fprintf(stderr, "\033[%dA\r\033[J", drawn_lines_);
-  fflush(stderr);
-  drawn_lines_ = 0;
-}
+ProgressView::~ProgressView() { picture_.Erase(); }
 
 void ProgressView::Show(const Progress& progress) {
   if (live_) {
-    const std::vector<std::string> lines = DrawProgress(title_, progress, TerminalColumns(), color_);
-    std::string picture;
-    if (drawn_lines_ > 0) picture = absl::StrFormat("\033[%dA\r\033[J", drawn_lines_);
-    for (const std::string& line : lines) absl::StrAppend(&picture, line, "\n");
-    fputs(picture.c_str(), stderr);
-    fflush(stderr);
-    drawn_lines_ = static_cast<int>(lines.size());
+    picture_.Draw(DrawProgress(title_, progress, TerminalColumns(), color_));
     return;
   }
   if (BootNanos() < next_line_ns_) return;
@@ -173,7 +180,7 @@ void ProgressView::Show(const Progress& progress) {
 }
 
 void ProgressView::Event(const std::string& line) {
-  Erase();
+  picture_.Erase();
   fprintf(stderr, "%s\n", line.c_str());
 }
 

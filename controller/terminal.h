@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "controller/run.h"
 
@@ -11,6 +12,17 @@ int TerminalColumns();
 bool IsTerminal(int fd);
 // The stream is a terminal and NO_COLOR is not set.
 bool UsesColor(int fd);
+
+// A few lines on standard error that are drawn anew in place. Not thread-safe.
+class Picture {
+ public:
+  void Draw(const std::vector<std::string>& lines);
+  // Takes it away, so that what is printed next stands in its place.
+  void Erase();
+
+ private:
+  int drawn_lines_ = 0;
+};
 
 // Shows the progress of a run on standard error: a picture of a few lines that is drawn anew on a terminal, one plain line
 // every five seconds and for each event elsewhere. Not thread-safe; one object shows one run.
@@ -23,11 +35,10 @@ class ProgressView {
   void Event(const std::string& line);
 
  private:
-  void Erase();
   const std::string title_;
   const bool live_;
   const bool color_;
-  int drawn_lines_ = 0;
+  Picture picture_;
   int64_t next_line_ns_ = 0;
 };
 

@@ -43,6 +43,9 @@ absl::Status AddRequests(const Requests& columns, Timeline& timeline) {
                          columns.outcome_size(), columns.number_size()}) {
     if (size != n) return Contradiction(absl::StrCat("columns of ", n, " and ", size, " requests"));
   }
+  for (const int size : {columns.retry_after_ms_size(), columns.retried_size()}) {
+    if (size != 0 && size != n) return Contradiction(absl::StrCat("columns of ", n, " and ", size, " requests"));
+  }
   std::vector<Request>& requests = timeline.requests[columns.load()];
   const size_t before = requests.size();
   auto broken = [&](int i, absl::string_view what) {
@@ -69,6 +72,8 @@ absl::Status AddRequests(const Requests& columns, Timeline& timeline) {
     request.number = number;
     request.status = static_cast<int32_t>(columns.status(i));
     request.outcome = outcome;
+    if (columns.retry_after_ms_size() > 0) request.retry_after_ms = columns.retry_after_ms(i);
+    if (columns.retried_size() > 0) request.retried = columns.retried(i) != 0;
     last_ns = std::max(last_ns, request.end_ns);
   }
   timeline.last_ns = last_ns;
@@ -83,6 +88,10 @@ absl::Status AddArrivals(const Arrivals& columns, Timeline& timeline) {
   const int n = columns.start_us_size();
   for (const int size : {columns.duration_us_size(), columns.status_size(), columns.result_size()}) {
     if (size != n) return Contradiction(absl::StrCat("columns of ", n, " and ", size, " calls"));
+  }
+  const int sources = columns.source_pid_size();
+  if (sources != 0 && sources != n) {
+    return Contradiction(absl::StrCat("columns of ", n, " calls and ", sources, " sources"));
   }
   std::vector<Call>& calls = timeline.calls[columns.edge()];
   const size_t before = calls.size();
@@ -105,6 +114,7 @@ absl::Status AddArrivals(const Arrivals& columns, Timeline& timeline) {
     call.end_ns = call.start_ns + int64_t{columns.duration_us(i)} * 1000;
     call.status = static_cast<int32_t>(columns.status(i));
     call.result = result;
+    if (sources > 0) call.source_pid = columns.source_pid(i);
     last_ns = std::max(last_ns, call.end_ns);
   }
   timeline.last_ns = last_ns;
@@ -164,6 +174,18 @@ absl::Status AddFaultEvent(const FaultEvent& event, Timeline& timeline) {
   return absl::OkStatus();
 }
 
+// What is known of the clocks at the end counts for the whole run.
+absl::Status AddFooter(const Footer& footer, Timeline& timeline) {
+  timeline.footer = footer;
+  Header& header = timeline.header;
+  header.set_clock_uncertainty_ns(std::max(header.clock_uncertainty_ns(), footer.clock_uncertainty_ns()));
+  for (const auto& [agent, uncertainty_ns] : footer.agent_clock_uncertainty_ns()) {
+    int64_t& known_ns = (*header.mutable_agent_clock_uncertainty_ns())[agent];
+    known_ns = std::max(known_ns, uncertainty_ns);
+  }
+  return absl::OkStatus();
+}
+
 // The time of a record that carries one instant.
 int64_t InstantOf(const Record& record) {
   switch (record.kind_case()) {
@@ -183,6 +205,8 @@ int64_t InstantOf(const Record& record) {
       return record.footer().at_ns();
     case Record::kEdgeStats:
       return record.edge_stats().at_ns();
+    case Record::kMetric:
+      return record.metric().at_ns();
     case Record::kHeader:
     case Record::kRequests:
     case Record::kArrivals:
@@ -233,11 +257,17 @@ absl::Status AddKind(const Record& record, Timeline& timeline) {
       }
       timeline.samples[record.sample().service()].push_back(record.sample());
       return absl::OkStatus();
+    case Record::kMetric:
+      if (!Names(scenario.services(), record.metric().service())) {
+        return Contradiction(
+            absl::StrCat("a metric of an unknown service '", record.metric().service(), "'"));
+      }
+      timeline.metrics[record.metric().service()].push_back(record.metric());
+      return absl::OkStatus();
     case Record::kLoadStats:
       return AddLoadStats(record.load_stats(), timeline);
     case Record::kFooter:
-      timeline.footer = record.footer();
-      return absl::OkStatus();
+      return AddFooter(record.footer(), timeline);
     case Record::kEdgeStats:
       if (!Names(scenario.edges(), record.edge_stats().edge())) {
         return Contradiction(absl::StrCat("counters of an unknown edge '", record.edge_stats().edge(), "'"));
@@ -300,6 +330,7 @@ void Timeline::Sort() {
   for (auto& [load, totals] : loads) SortBy(totals.series, at);
   for (auto& [edge, list] : edge_stats) SortBy(list, at);
   for (auto& [service, list] : samples) SortBy(list, at);
+  for (auto& [service, list] : metrics) SortBy(list, at);
   SortBy(phases, at);
   SortBy(services, at);
   SortBy(host, at);

@@ -21,6 +21,9 @@ struct Request {
   int64_t number = 0;  // in its load; with the load's trace prefix it makes the trace id
   int32_t status = 0;  // HTTP status, 0 when there was no answer
   Outcome outcome = OUTCOME_UNSPECIFIED;
+  // Retry-After of a rejected one: milliseconds + 2; 1: it cannot be read; 0: there was none.
+  uint32_t retry_after_ms = 0;
+  bool retried = false;  // sent after the Retry-After of a rejected one, outside of the offered rate
 
   int64_t LatencyNs() const {
     return end_ns - intended_ns;
@@ -37,6 +40,7 @@ struct Call {
   int64_t end_ns = 0;
   int32_t status = 0;
   CallResult result = CALL_RESULT_UNSPECIFIED;
+  uint32_t source_pid = 0;  // the process that called; 0: not known
 };
 
 // One fault as it was carried out.
@@ -74,6 +78,7 @@ struct Timeline {
   std::vector<Stall> stalls;
   std::vector<HostSample> host;
   std::map<std::string, std::vector<ServiceSample>> samples;
+  std::map<std::string, std::vector<MetricSample>> metrics;  // by service
   int64_t last_ns = 0;  // the latest time in any record
 
   // Adds one record. Unsorted until Sort(). INVALID_ARGUMENT when the record contradicts itself or the

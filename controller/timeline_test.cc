@@ -39,6 +39,22 @@ TEST(Timeline, RefusesColumnsOfDifferentLengths) {
   EXPECT_EQ(Refusal(record), "columns of 2 and 3 calls");
 }
 
+TEST(Timeline, TakesColumnsThatMayBeLeftOut) {
+  Timeline timeline = Begun();
+  ASSERT_TRUE(timeline.Add(RequestsRecord()).ok());
+  EXPECT_EQ(timeline.requests["checkout"][1].retry_after_ms, 0u);
+  EXPECT_FALSE(timeline.requests["checkout"][1].retried);
+  Record record = RequestsRecord();
+  for (const uint32_t value : {0u, 1002u}) record.mutable_requests()->add_retry_after_ms(value);
+  for (const uint32_t value : {0u, 1u}) record.mutable_requests()->add_retried(value);
+  ASSERT_TRUE(timeline.Add(record).ok());
+  EXPECT_EQ(timeline.requests["checkout"][2].retry_after_ms, 0u);
+  EXPECT_EQ(timeline.requests["checkout"][3].retry_after_ms, 1002u);
+  EXPECT_TRUE(timeline.requests["checkout"][3].retried);
+  record.mutable_requests()->add_retried(1);
+  EXPECT_EQ(Refusal(record), "columns of 2 and 3 requests");
+}
+
 TEST(Timeline, RefusesRequestsThatContradictThemselves) {
   Record record = RequestsRecord();
   record.mutable_requests()->set_lag_us(1, 1'500'001);
@@ -59,6 +75,21 @@ TEST(Timeline, RefusesRequestsThatContradictThemselves) {
   EXPECT_EQ(Refusal(record), "call 1 of its record has no known result");
   record.mutable_arrivals()->set_start_us(1, INT64_MIN);
   EXPECT_EQ(Refusal(record), "call 1 of its record has a start out of range");
+  record = ArrivalsRecord();
+  record.mutable_arrivals()->add_source_pid(4711);
+  EXPECT_EQ(Refusal(record), "columns of 2 calls and 1 sources");
+}
+
+TEST(Timeline, KnowsTheProcessThatCalledWhereTheEdgeDoes) {
+  Timeline timeline = Begun();
+  ASSERT_TRUE(timeline.Add(ArrivalsRecord()).ok());
+  Record record = ArrivalsRecord();
+  record.mutable_arrivals()->add_source_pid(4711);
+  record.mutable_arrivals()->add_source_pid(0);
+  ASSERT_TRUE(timeline.Add(record).ok());
+  std::vector<uint32_t> sources;
+  for (const Call& call : timeline.calls["recommend"]) sources.push_back(call.source_pid);
+  EXPECT_EQ(sources, (std::vector<uint32_t>{0, 0, 4711, 0}));
 }
 
 TEST(Timeline, RefusesNamesThatTheHeaderDoesNotHave) {
@@ -139,6 +170,23 @@ TEST(Timeline, RefusesHealingBeforeInjection) {
   ASSERT_TRUE(timeline.Add(FaultRecord(FaultEvent::INJECTED, 10)).ok());
   EXPECT_THAT(timeline.Add(FaultRecord(FaultEvent::HEALED, 9)).message(),
               HasSubstr("before it was injected"));
+}
+
+TEST(Timeline, TakesTheLargerUncertaintyOfStartAndEnd) {
+  Record header = HeaderRecord(), footer = FooterRecord();
+  header.mutable_header()->set_clock_uncertainty_ns(5'000);
+  for (const auto& [agent, ns] : {std::pair("shop-1", 5'000), std::pair("shop-2", 1'000)}) {
+    (*header.mutable_header()->mutable_agent_clock_uncertainty_ns())[agent] = ns;
+  }
+  footer.mutable_footer()->set_clock_uncertainty_ns(900'000);
+  (*footer.mutable_footer()->mutable_agent_clock_uncertainty_ns())["shop-1"] = 2'000;
+  (*footer.mutable_footer()->mutable_agent_clock_uncertainty_ns())["shop-2"] = 900'000;
+  Timeline timeline;
+  ASSERT_TRUE(timeline.Add(header).ok());
+  ASSERT_TRUE(timeline.Add(footer).ok());
+  EXPECT_EQ(timeline.header.clock_uncertainty_ns(), 900'000);
+  EXPECT_EQ(timeline.header.agent_clock_uncertainty_ns().at("shop-1"), 5'000);
+  EXPECT_EQ(timeline.header.agent_clock_uncertainty_ns().at("shop-2"), 900'000);
 }
 
 TEST(Timeline, KnowsItsLatestTime) {

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "agent/net/relay.h"
+#include "agent/net/resolver.h"
 #include "agent/process/running_service.h"
 #include "proto/fault.pb.h"
 #include "proto/timeline.pb.h"
@@ -35,6 +36,9 @@ struct FaultContext {
   std::map<std::string, std::unique_ptr<RunningService>>* services = nullptr;
   uint64_t seed = 0;  // of this fault
   const std::atomic<bool>* cancelled = nullptr;  // the run is ending: stop waiting
+  MainThread* main_thread = nullptr;             // starts processes
+  const Guardian* guardian = nullptr;            // undoes when the agent dies
+  std::map<std::string, std::unique_ptr<Resolver>>* resolvers = nullptr;  // by service; of those with a dns fault
 };
 
 // Never null: a switch over the kinds.
@@ -42,5 +46,10 @@ std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& c
 
 std::unique_ptr<ActiveFault> MakeLatency(const Latency& latency, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeKill(const Kill& kill, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeCpu(const Cpu& cpu, const FaultContext& context);
+
+// Whether the fault can be done on this host to this service, as far as that can be known before it runs. Touches nothing.
+absl::Status CheckCpu(const Cpu& cpu, const Service& service);
+std::unique_ptr<ActiveFault> MakeDns(const std::string& name, const Dns& dns, const FaultContext& context);
 
 }  // namespace squall

@@ -18,6 +18,10 @@ std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& c
       return MakeLatency(fault.latency(), context);
     case Fault::kKill:
       return MakeKill(fault.kill(), context);
+    case Fault::kDns:
+      return MakeDns(fault.name(), fault.dns(), context);
+    case Fault::kCpu:
+      return MakeCpu(fault.cpu(), context);
     case Fault::KIND_NOT_SET:
       break;
   }

@@ -14,6 +14,9 @@ struct EndedRequest {
   int64_t end_ns = 0;
   int32_t status = 0;
   Outcome outcome = OUTCOME_UNSPECIFIED;
+  // Of a rejected one, as in the timeline: milliseconds + 2, 1 when it cannot be read, 0 when there was none.
+  uint32_t retry_after_ms = 0;
+  bool retried = false;
 };
 
 // Plain data under delta coding; not thread-safe.

@@ -35,6 +35,21 @@ TEST(RequestColumns, EveryRecordCanBeReadAlone) {
   EXPECT_THAT(requests.number(), ElementsAre(9));
 }
 
+TEST(RequestColumns, RetriesTakeNoRoomWhereThereAreNone) {
+  RequestColumns columns("checkout");
+  columns.Add({0, 0, 0, 1000, 200, OK});
+  columns.Add({1, 0, 0, 1000, 429, REJECTED, 1002});
+  columns.Add({2, 0, 0, 1000, 429, REJECTED});
+  columns.Add({int64_t{1} << 40, 0, 0, 1000, 200, OK, 0, true});
+  Requests requests = columns.Take();
+  EXPECT_THAT(requests.retry_after_ms(), ElementsAre(0, 1002, 0, 0));
+  EXPECT_THAT(requests.retried(), ElementsAre(0, 0, 0, 1));
+  columns.Add({3, 0, 0, 1000, 200, OK});
+  requests = columns.Take();
+  EXPECT_EQ(requests.retry_after_ms_size(), 0);
+  EXPECT_EQ(requests.retried_size(), 0);
+}
+
 TEST(RequestColumns, ASpanThatDoesNotFitIsTheLongestThatDoes) {
   RequestColumns columns("checkout");
   constexpr int64_t kTwoHours = int64_t{7200} * 1'000'000'000;

@@ -53,7 +53,9 @@ HttpLoad::HttpLoad(std::unique_ptr<HttpLoop> loop, int64_t started_ns)
 
 HttpLoad::~HttpLoad() { Stop(absl::ZeroDuration()); }
 
-void HttpLoad::StartSteps() { loop_->StartSteps(BootNanos()); }
+void HttpLoad::StartSteps(const std::optional<Retries::Rules>& retry) {
+  loop_->StartSteps(BootNanos(), retry);
+}
 
 void HttpLoad::Stop(absl::Duration patience) {
   const int64_t now_ns = BootNanos();

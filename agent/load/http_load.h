@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
@@ -39,8 +40,9 @@ class HttpLoad {
   // The intended start of the first request.
   int64_t StartedNs() const { return started_ns_; }
 
-  // Lets the load's steps begin now. Without steps nothing changes.
-  void StartSteps();
+  // Lets the load's steps begin now. Without steps nothing changes. `retry`: whether and how rejected requests are sent
+  // again while the load rests.
+  void StartSteps(const std::optional<Retries::Rules>& retry = std::nullopt);
 
   // Stops sending and waits up to `patience` for what is in flight; the rest becomes ABANDONED. All is with
   // the sink when this returns. Idempotent.

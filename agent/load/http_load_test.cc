@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <map>
 #include <string>
 #include <thread>
@@ -37,6 +39,8 @@ struct Row {
   int64_t latency_us;
   int status;
   Outcome outcome;
+  uint32_t retry_after_ms;
+  bool retried;
 };
 
 // Reads records back into rows.
@@ -59,7 +63,9 @@ class Recorder {
         number += columns.number(i);
         intended_us += columns.intended_us(i);
         rows_.push_back({number, intended_us, columns.lag_us(i), columns.latency_us(i),
-                         static_cast<int>(columns.status(i)), columns.outcome(i)});
+                         static_cast<int>(columns.status(i)), columns.outcome(i),
+                         columns.retry_after_ms_size() > 0 ? columns.retry_after_ms(i) : 0,
+                         columns.retried_size() > 0 && columns.retried(i) != 0});
       }
     };
   }
@@ -388,6 +394,58 @@ TEST(HttpLoad, StepsBeginWhenTheyAreToldTo) {
     ++gaps[(rows[i].intended_us - rows[i - 1].intended_us + 500) / 1000];
   EXPECT_GE(gaps[10], 60);
   EXPECT_EQ(gaps[1], 199);
+}
+
+TEST(HttpLoad, SendsRejectedRequestsAgainWhileItRestsOneAtATime) {
+  std::atomic<bool> rejecting{false};
+  LoopbackServer server([&](absl::string_view, int) {
+    return LoopbackServer::Reply{rejecting ? LoopbackServer::Http(429, "no", "Retry-After: 0\r\n")
+                                           : LoopbackServer::Http(200, "x")};
+  });
+  Load load = MakeLoad(server.Url(), 0);
+  for (const auto& [rate, ms] : {std::pair(100.0, 100), std::pair(1000.0, 30), std::pair(0.0, 600), std::pair(100.0, 100)}) {
+    Step* step = load.add_steps();
+    step->set_rate(rate);
+    step->mutable_for_()->set_nanos(ms * 1'000'000);
+  }
+  Recorder recorder;
+  const std::unique_ptr<HttpLoad> http = MustStart(load, recorder);
+  ASSERT_TRUE(recorder.WaitFor(5));
+  rejecting = true;
+  // 10 ms apart, and none in the last 450 ms of the quiet time.
+  http->StartSteps(Retries::Rules{10'000'000, 450'000'000});
+  const auto resumed = [&] {
+    int64_t offered_us = 0, again_us = INT64_MAX;
+    for (const Row& row : recorder.Rows()) (row.retried ? again_us : offered_us) = row.intended_us;
+    return offered_us > again_us;
+  };
+  for (int i = 0; i < 2000 && !resumed(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  http->Stop(absl::InfiniteDuration());
+  std::vector<Row> again;
+  int64_t rejected = 0, quiet_us = 0, resumed_us = 0, before_us = 0;
+  for (const Row& row : recorder.Rows()) {
+    if (row.retried) {
+      again.push_back(row);
+      continue;
+    }
+    EXPECT_EQ(row.retry_after_ms, row.status == 429 ? 2u : 0u);
+    rejected += row.status == 429;
+    if (before_us > 0 && row.intended_us - before_us > 500'000) {
+      quiet_us = before_us;
+      resumed_us = row.intended_us;
+    }
+    before_us = row.intended_us;
+  }
+  EXPECT_GT(rejected, 30);
+  ASSERT_GT(again.size(), 1u);
+  EXPECT_LE(again.size(), Retries::kKept);
+  ASSERT_GT(resumed_us, 0);
+  for (size_t i = 0; i < again.size(); ++i) {
+    EXPECT_GE(again[i].number, int64_t{1} << 40);
+    EXPECT_GT(again[i].intended_us, quiet_us);
+    EXPECT_LE(again[i].intended_us, resumed_us - 440'000);
+    EXPECT_GE(again[i].intended_us - (i == 0 ? 0 : again[i - 1].intended_us), 10'000);
+  }
 }
 
 TEST(HttpLoad, SendsOverdueRequestsAtOnceWithTheirIntendedTime) {

@@ -24,6 +24,8 @@ constexpr int64_t kFlushEvery = 250 * kMillisecond;
 constexpr int kSendsInARow = 64;
 // Rows in a record, so that one record stays well below what gRPC takes.
 constexpr int kRows = 20'000;
+// Requests that are sent again have numbers of their own, which no load reaches.
+constexpr int64_t kFirstRetryNumber = int64_t{1} << 40;
 
 timespec ToTimespec(int64_t ns) {
   return {static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
@@ -88,6 +90,7 @@ HttpLoop::HttpLoop(HttpRequest request, Pacer pacer, const Load& load, uint64_t 
       max_in_flight_(static_cast<size_t>(load.max_in_flight())),
       sink_(std::move(sink)),
       pacer_(std::move(pacer)),
+      next_retry_number_(kFirstRetryNumber),
       columns_(load.name()) {}
 
 absl::Status HttpLoop::Open() {
@@ -126,10 +129,11 @@ HttpLoop::~HttpLoop() {
   }
 }
 
-void HttpLoop::StartSteps(int64_t at_ns) {
+void HttpLoop::StartSteps(int64_t at_ns, const std::optional<Retries::Rules>& retry) {
   {
     absl::MutexLock lock(&mutex_);
     command_.steps_at_ns = at_ns;
+    if (retry) command_.retry = retry;
   }
   Wake();
 }
@@ -189,11 +193,21 @@ void HttpLoop::HandleCommands() {
     command = command_;
   }
   if (command.steps_at_ns.has_value()) pacer_.StartSteps(*command.steps_at_ns);
+  if (command.retry && !retries_) retries_.emplace(*command.retry);
   stop_until_ns_ = command.stop_until_ns;
 }
 
 void HttpLoop::ArmPace() {
-  ArmAt(pace_timer_, stop_until_ns_.has_value() ? stop_until_ns_ : pacer_.NextDueNs());
+  std::optional<int64_t> at_ns = stop_until_ns_.has_value() ? stop_until_ns_ : pacer_.NextDueNs();
+  const std::optional<int64_t> retry_ns = stop_until_ns_.has_value() ? std::nullopt : NextRetryNs();
+  if (retry_ns && (!at_ns || *retry_ns < *at_ns)) at_ns = retry_ns;
+  ArmAt(pace_timer_, at_ns);
+}
+
+std::optional<int64_t> HttpLoop::NextRetryNs() const {
+  if (!retries_) return std::nullopt;
+  const std::optional<Pacer::Quiet> quiet = pacer_.QuietBeforeNext();
+  return quiet ? retries_->NextNs(quiet->from_ns, quiet->until_ns) : std::nullopt;
 }
 
 void HttpLoop::SendDue() {
@@ -201,23 +215,30 @@ void HttpLoop::SendDue() {
   for (int i = 0; i < kSendsInARow; ++i) {
     const std::optional<int64_t> due_ns = pacer_.NextDueNs();
     const int64_t now_ns = BootNanos();
-    if (!due_ns.has_value() || *due_ns > now_ns) return;
+    if (!due_ns.has_value() || *due_ns > now_ns) {
+      const std::optional<int64_t> retry_ns = NextRetryNs();
+      if (!retry_ns || *retry_ns > now_ns) return;
+      retries_->Sent(now_ns);
+      Send(next_retry_number_++, now_ns, now_ns, /*retried=*/true);
+      continue;
+    }
     Send(pacer_.NextNumber(), *due_ns, now_ns);
     pacer_.Advance();
   }
 }
 
-void HttpLoop::Send(int64_t number, int64_t intended_ns, int64_t now_ns) {
+void HttpLoop::Send(int64_t number, int64_t intended_ns, int64_t now_ns, bool retried) {
   ++intended_;
   std::unique_ptr<HttpTransfer> transfer = in_flight_.size() < max_in_flight_ ? TakeTransfer() : nullptr;
   if (transfer == nullptr) {
     ++not_sent_;
+    if (retried) retries_->Ended();
     return;
   }
   // libcurl looks for a kept connection by walking through all that there are. While a target says nothing
   // these are thousands, all of them busy.
   const bool fresh = open_sockets_ <= static_cast<int64_t>(in_flight_.size());
-  transfer->Prepare(number, intended_ns, now_ns, fresh);
+  transfer->Prepare(number, intended_ns, now_ns, fresh, retried);
   transfer->slot = in_flight_.size();
   CURL* const easy = transfer->easy();
   in_flight_.push_back(std::move(transfer));
@@ -264,6 +285,13 @@ void HttpLoop::Collect() {
       ++not_sent_;
     } else {
       columns_.Add(ended.request);
+    }
+    if (retries_) {
+      if (ended.request.retried) {
+        retries_->Ended();
+      } else if (const std::optional<int64_t> wait_ns = WaitOf(ended.request.retry_after_ms)) {
+        retries_->Add(ended.request.end_ns + *wait_ns);
+      }
     }
     const size_t slot = transfer->slot;
     idle_.push_back(std::move(in_flight_[slot]));

@@ -18,6 +18,7 @@
 #include "agent/load/http_request.h"
 #include "agent/load/http_transfer.h"
 #include "agent/load/pacer.h"
+#include "agent/load/retries.h"
 #include "proto/timeline.pb.h"
 
 namespace squall {
@@ -37,7 +38,7 @@ class HttpLoop {
   // Until Stop and its patience have ended it.
   void Run();
 
-  void StartSteps(int64_t at_ns);
+  void StartSteps(int64_t at_ns, const std::optional<Retries::Rules>& retry);
   // Sends nothing more; what is in flight at `until_ns` is abandoned. A later call can only bring `until_ns`
   // forward.
   void Stop(int64_t until_ns);
@@ -45,6 +46,7 @@ class HttpLoop {
  private:
   struct Command {
     std::optional<int64_t> steps_at_ns;
+    std::optional<Retries::Rules> retry;
     std::optional<int64_t> stop_until_ns;
   };
 
@@ -54,7 +56,9 @@ class HttpLoop {
   void HandleEvent(int fd, uint32_t events);
   void HandleCommands();
   void SendDue();
-  void Send(int64_t number, int64_t intended_ns, int64_t now_ns);
+  void Send(int64_t number, int64_t intended_ns, int64_t now_ns, bool retried = false);
+  // When a rejected request may be sent again; empty: not before the next request that is due.
+  std::optional<int64_t> NextRetryNs() const;
   void Kick(curl_socket_t socket, int events);
   void Collect();
   void AbandonRest();
@@ -73,6 +77,8 @@ class HttpLoop {
   const size_t max_in_flight_;
   const Sink sink_;
   Pacer pacer_;
+  std::optional<Retries> retries_;
+  int64_t next_retry_number_;
   RequestColumns columns_;
 
   int64_t open_sockets_ = 0;  // counted by the transfers

@@ -13,6 +13,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "agent/load/retries.h"
 #include "agent/load/trace.h"
 
 namespace squall {
@@ -28,6 +30,7 @@ long CeilMillis(absl::Duration duration) {
 }
 
 constexpr absl::string_view kTraceparentName = "traceparent: ";
+constexpr absl::string_view kRetryAfterName = "retry-after:";
 
 }  // namespace
 
@@ -105,8 +108,11 @@ bool HttpTransfer::SetUpRequest() {
   return set(CURLOPT_HTTPHEADER, headers_);
 }
 
-void HttpTransfer::Prepare(int64_t number, int64_t intended_ns, int64_t sent_ns, bool fresh_connection) {
+void HttpTransfer::Prepare(int64_t number, int64_t intended_ns, int64_t sent_ns, bool fresh_connection,
+                           bool retried) {
   current_ = EndedRequest{number, intended_ns, sent_ns, 0, 0, OUTCOME_UNSPECIFIED};
+  current_.retried = retried;
+  retry_after_.reset();
   answer_.status = 0;
   answer_.headers.clear();
   answer_.body.clear();
@@ -131,6 +137,9 @@ HttpTransfer::Ended HttpTransfer::End(CURLcode code, int64_t end_ns) const {
   answer.status = ended.request.status = static_cast<int32_t>(status);
   if (code == CURLE_OK) {
     ended.request.outcome = ClassifyAnswer(request_.rejected, request_.degraded, answer);
+    if (ended.request.outcome == REJECTED && retry_after_) {
+      ended.request.retry_after_ms = RetryAfterColumn(*retry_after_, absl::Now());
+    }
     return ended;
   }
   long connect_errno = 0;
@@ -158,10 +167,14 @@ HttpTransfer* HttpTransfer::Of(CURL* easy) {
 size_t HttpTransfer::OnHeader(char* data, size_t size, size_t count, void* self) {
   HttpTransfer& transfer = *static_cast<HttpTransfer*>(self);
   const absl::string_view line(data, size * count);
-  if (!transfer.keep_headers_) return line.size();
   if (absl::StartsWith(line, "HTTP/")) {
     transfer.answer_.headers.clear();  // those before belonged to an interim answer (1xx)
-  } else if (const size_t colon = line.find(':'); colon != line.npos) {
+    transfer.retry_after_.reset();
+  } else if (absl::StartsWithIgnoreCase(line, kRetryAfterName)) {
+    transfer.retry_after_ = std::string(absl::StripAsciiWhitespace(line.substr(kRetryAfterName.size())));
+  }
+  if (!transfer.keep_headers_ || absl::StartsWith(line, "HTTP/")) return line.size();
+  if (const size_t colon = line.find(':'); colon != line.npos) {
     transfer.answer_.headers.emplace_back(std::string(line.substr(0, colon)),
                                           std::string(absl::StripAsciiWhitespace(line.substr(colon + 1))));
   }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -27,8 +28,9 @@ class HttpTransfer {
   HttpTransfer(const HttpTransfer&) = delete;
   HttpTransfer& operator=(const HttpTransfer&) = delete;
 
-  // Makes ready for the next request. `fresh_connection`: does not look for a kept one.
-  void Prepare(int64_t number, int64_t intended_ns, int64_t sent_ns, bool fresh_connection);
+  // Makes ready for the next request. `fresh_connection`: does not look for a kept one. `retried`: it is sent because
+  // an earlier one was rejected with a Retry-After.
+  void Prepare(int64_t number, int64_t intended_ns, int64_t sent_ns, bool fresh_connection, bool retried);
 
   // What became of it, once libcurl says that it ended with `code`. `never_sent`: this host could not send
   // it.
@@ -72,6 +74,7 @@ class HttpTransfer {
 
   EndedRequest current_;
   Answer answer_;
+  std::optional<std::string> retry_after_;
   bool handed_over_ = false;  // a connection was there, and the request went out on it
   bool died_ = false;         // and libcurl wanted to send it again
   int socket_error_ = 0;      // errno of socket()

@@ -52,19 +52,26 @@ absl::StatusOr<Pacer> Pacer::Make(const Load& load, int64_t start_ns) {
   return Pacer({load.steps().begin(), load.steps().end()}, Segment{start_ns, 0, load.steps(0).rate()});
 }
 
+size_t Pacer::SegmentOf(int64_t number) const {
+  size_t i = first_;
+  // The end of a segment belongs to the next one.
+  while (i + 1 < segments_.size() && static_cast<double>(number) >= segments_[i + 1].count) ++i;
+  return i;
+}
+
 std::optional<int64_t> Pacer::DueNs(int64_t number) const {
-  const double k = static_cast<double>(number);
-  for (size_t i = first_; i < segments_.size(); ++i) {
-    const Segment& segment = segments_[i];
-    const bool last = i + 1 == segments_.size();
-    // The end of a segment belongs to the next one.
-    if (!last && k >= segments_[i + 1].count) continue;
-    if (segment.per_second == 0) return std::nullopt;
-    const double ns = (k - segment.count) / segment.per_second * kNanosPerSecond;
-    if (ns >= static_cast<double>(INT64_MAX - std::max<int64_t>(segment.start_ns, 0))) return std::nullopt;
-    return std::max(segment.start_ns + static_cast<int64_t>(std::llround(std::max(ns, 0.0))), last_due_ns_);
-  }
-  return std::nullopt;
+  const Segment& segment = segments_[SegmentOf(number)];
+  if (segment.per_second == 0) return std::nullopt;
+  const double ns = (static_cast<double>(number) - segment.count) / segment.per_second * kNanosPerSecond;
+  if (ns >= static_cast<double>(INT64_MAX - std::max<int64_t>(segment.start_ns, 0))) return std::nullopt;
+  return std::max(segment.start_ns + static_cast<int64_t>(std::llround(std::max(ns, 0.0))), last_due_ns_);
+}
+
+std::optional<Pacer::Quiet> Pacer::QuietBeforeNext() const {
+  const size_t i = SegmentOf(next_);
+  if (segments_[i].per_second == 0) return Quiet{segments_[i].start_ns, INT64_MAX};
+  if (i == 0 || segments_[i - 1].per_second != 0 || last_due_ns_ >= segments_[i].start_ns) return std::nullopt;
+  return Quiet{segments_[i - 1].start_ns, segments_[i].start_ns};
 }
 
 std::optional<int64_t> Pacer::NextDueNs() const { return DueNs(next_); }

@@ -25,6 +25,14 @@ class Pacer {
   std::optional<int64_t> NextDueNs() const;
   int64_t NextNumber() const { return next_; }
 
+  // The step of 0/s, if there is one, that lies between the last request and the next: from when until when nothing is
+  // offered. Its end is INT64_MAX where nothing will ever be due again.
+  struct Quiet {
+    int64_t from_ns;
+    int64_t until_ns;
+  };
+  std::optional<Quiet> QuietBeforeNext() const;
+
   // The next request is dealt with.
   // REQUIRES: NextDueNs() is not empty.
   void Advance();
@@ -43,6 +51,8 @@ class Pacer {
 
   Pacer(std::vector<Step> steps, Segment first) : steps_(std::move(steps)), segments_{first} {}
 
+  // The segment in which request `number` is due, of those from `first_` on.
+  size_t SegmentOf(int64_t number) const;
   // Due time of request `number` in the segments from `first_` on.
   std::optional<int64_t> DueNs(int64_t number) const;
 

@@ -79,6 +79,33 @@ TEST(Pacer, HoldsTheFirstStepUntilStepsBeginAndTheLastForEver) {
               ElementsAre(8 * kSecond + 100 * kMs, 9 * kSecond + 100 * kMs, 10 * kSecond + 100 * kMs));
 }
 
+TEST(Pacer, RestsInAStepOfZeroAndSendsEveryRequestOfAShortBurst) {
+  Pacer pacer = MustMake(MakeLoad(0, {{50, 100 * kMs}, {0, kSecond}, {1000, 50 * kMs}, {0, kSecond}, {50, kSecond}}));
+  Take(pacer, 50);
+  pacer.StartSteps(kSecond);
+  EXPECT_EQ(pacer.QuietBeforeNext(), std::nullopt);
+  EXPECT_EQ(Take(pacer, 5).back(), kSecond + 80 * kMs);
+  const std::optional<Pacer::Quiet> quiet = pacer.QuietBeforeNext();
+  ASSERT_TRUE(quiet.has_value());
+  EXPECT_EQ(quiet->from_ns, kSecond + 100 * kMs);
+  EXPECT_EQ(quiet->until_ns, 2 * kSecond + 100 * kMs);
+  const std::vector<int64_t> burst = Take(pacer, 50);
+  EXPECT_EQ(burst.front(), 2 * kSecond + 100 * kMs);
+  EXPECT_EQ(burst.back(), 2 * kSecond + 149 * kMs);
+  EXPECT_EQ(pacer.NextDueNs(), 3 * kSecond + 150 * kMs);
+  EXPECT_TRUE(pacer.QuietBeforeNext().has_value());
+  pacer.Advance();
+  EXPECT_EQ(pacer.QuietBeforeNext(), std::nullopt);
+}
+
+TEST(Pacer, IsQuietForEverOnceNothingIsDueAgain) {
+  Pacer pacer = MustMake(MakeLoad(0, {{10, kSecond}, {0, kSecond}}));
+  pacer.StartSteps(0);
+  EXPECT_EQ(Take(pacer, 100).size(), 10u);
+  ASSERT_TRUE(pacer.QuietBeforeNext().has_value());
+  EXPECT_EQ(pacer.QuietBeforeNext()->until_ns, INT64_MAX);
+}
+
 struct SadPath {
   std::string name;
   Load load;

@@ -69,6 +69,19 @@ absl::StatusOr<std::pair<std::string, int>> SplitHostPort(absl::string_view text
   return std::make_pair(std::string(host), port);
 }
 
+absl::StatusOr<Address> ParseAddress(absl::string_view text) {
+  const auto split = SplitHostPort(text);
+  if (!split.ok()) return split.status();
+  Address address;
+  address.port = static_cast<uint16_t>(split->second);
+  if (inet_pton(AF_INET, split->first.c_str(), &address.ip.s6_addr[12]) == 1) {
+    address.ip.s6_addr[10] = address.ip.s6_addr[11] = 0xff;
+  } else if (inet_pton(AF_INET6, split->first.c_str(), &address.ip) != 1) {
+    return absl::InvalidArgumentError(absl::StrCat("'", text, "' is no IP address with a port"));
+  }
+  return address;
+}
+
 absl::StatusOr<std::vector<Address>> ResolveAddress(absl::string_view text) {
   const auto split = SplitHostPort(text);
   if (!split.ok()) return split.status();

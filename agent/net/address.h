@@ -34,6 +34,9 @@ Address FromSockaddr(const sockaddr_storage& from);
 // Splits "host:port". INVALID_ARGUMENT says what is wrong.
 absl::StatusOr<std::pair<std::string, int>> SplitHostPort(absl::string_view text);
 
+// "127.0.0.1:53", "[::1]:53": a literal address, looked up nowhere. INVALID_ARGUMENT says what is wrong.
+absl::StatusOr<Address> ParseAddress(absl::string_view text);
+
 // Every address that "host:port" stands for: one for a literal, else what the host's resolver says. NOT_FOUND when the
 // name has none.
 absl::StatusOr<std::vector<Address>> ResolveAddress(absl::string_view text);

@@ -23,6 +23,8 @@ std::vector<Record> CallLog::Flush() {
     Arrivals& arrivals = *record.mutable_arrivals();
     arrivals.set_edge(edge);
     int64_t last_us = 0;
+    const bool sources =
+        std::any_of(seen.begin(), seen.end(), [](const SeenCall& call) { return call.source_pid != 0; });
     for (const SeenCall& call : seen) {
       const int64_t start_us = call.start_ns / 1000;
       arrivals.add_start_us(start_us - last_us);
@@ -31,6 +33,7 @@ std::vector<Record> CallLog::Flush() {
           std::clamp<int64_t>((call.end_ns - call.start_ns) / 1000, 0, std::numeric_limits<uint32_t>::max())));
       arrivals.add_status(static_cast<uint32_t>(call.status));
       arrivals.add_result(call.result);
+      if (sources) arrivals.add_source_pid(call.source_pid);
     }
     records.push_back(std::move(record));
   }

@@ -17,6 +17,7 @@ struct SeenCall {
   int64_t end_ns = 0;
   int status = 0;
   CallResult result = CALL_RESULT_UNSPECIFIED;
+  uint32_t source_pid = 0;  // the process that connected; 0: not known. Set by the relay
 };
 
 // Listens to both directions of one connection and tells its calls apart: HTTP/1.1 requests, pipelined or not. Bytes that

@@ -18,6 +18,7 @@
 #define AF_INET6 10
 #define SOCK_STREAM 1
 #define ECONNREFUSED 111
+#define E2BIG 7
 
 struct address {
   __u32 ip[4];  // network order; IPv4 as ::ffff:a.b.c.d
@@ -34,7 +35,7 @@ struct relay {
 
 struct original {
   struct address to;
-  __u32 edge;  // unused by the program; keeps the value's size a multiple of 8
+  __u32 process;  // that connects
 };
 
 const volatile __u8 by_process = 0;     // 1: only sockets in `marked`
@@ -75,13 +76,32 @@ struct {
   __type(value, __u8);
 } marked SEC(".maps");
 
-// Connects turned away because the dependency did not accept, by edge address.
+struct attempt {
+  struct address to;
+  __u32 process;
+};
+
+// Connects turned away because the dependency did not accept, by edge address and the process that tried.
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(max_entries, 256);
-  __type(key, struct address);
+  __uint(max_entries, 4096);
+  __type(key, struct attempt);
   __type(value, __u64);
 } refused SEC(".maps");
+
+static __always_inline void count_refused(const struct address* to, __u32 process) {
+  struct attempt attempt = {};
+  attempt.to = *to;
+  attempt.process = process;
+  __u64 none = 0;
+  __u64* count = bpf_map_lookup_elem(&refused, &attempt);
+  if (!count) {
+    // Full: counted for process 0, for which there has been room since the redirection was set up.
+    if (bpf_map_update_elem(&refused, &attempt, &none, BPF_NOEXIST) == -E2BIG) attempt.process = 0;
+    count = bpf_map_lookup_elem(&refused, &attempt);
+  }
+  if (count) __sync_fetch_and_add(count, 1);
+}
 
 // What to do with a connect to `to`: 0 leave it, 1 redirect (*out is the relay), 2 refuse.
 static __always_inline int decide(struct bpf_sock_addr* ctx, struct address* to, struct relay* out) {
@@ -91,13 +111,14 @@ static __always_inline int decide(struct bpf_sock_addr* ctx, struct address* to,
   if (by_process && !bpf_map_lookup_elem(&marked, &cookie)) return 0;
   struct relay* relay = bpf_map_lookup_elem(&edges, to);
   if (!relay) return 0;
+  __u32 process = bpf_get_current_pid_tgid() >> 32;
   if (relay->refusing) {
-    __u64* count = bpf_map_lookup_elem(&refused, to);
-    if (count) __sync_fetch_and_add(count, 1);
+    count_refused(to, process);
     return 2;
   }
   struct original original = {};
   original.to = *to;
+  original.process = process;
   bpf_map_update_elem(&by_cookie, &cookie, &original, BPF_ANY);
   *out = *relay;
   return 1;

@@ -31,7 +31,7 @@ struct BpfRelay {
 };
 struct BpfOriginal {
   BpfAddress to;
-  uint32_t edge;
+  uint32_t process;
 };
 
 BpfAddress ToBpf(const Address& address) { return {address.ip, htons(address.port), 0}; }
@@ -57,23 +57,18 @@ class BpfIntercept : public Intercept {
   }
 
   absl::Status SetNamespace(const NetNamespace& ns) override {
-    const absl::StatusOr<Fd> fd = ns.Socket(AF_INET, SOCK_STREAM);
-    if (!fd.ok()) return fd.status();
-    uint64_t cookie = 0;
-    socklen_t length = sizeof(cookie);
-    if (getsockopt(fd->get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length) != 0) {
-      return absl::ErrnoToStatus(errno, "cannot read the network namespace's cookie (Linux 5.14 or newer)");
-    }
+    const absl::StatusOr<uint64_t> cookie = ns.Cookie();
+    if (!cookie.ok()) return cookie.status();
     absl::MutexLock lock(&mutex_);
     if (skeleton_ == nullptr) return absl::FailedPreconditionError("the redirection is gone");
-    skeleton_->bss->netns_cookie = cookie;
+    skeleton_->bss->netns_cookie = *cookie;
     return absl::OkStatus();
   }
 
   absl::Status Redirect(const Address& to, uint16_t port4, uint16_t port6) override {
     const uint64_t zero = 0;
     const BpfRelay relay = {htons(port4), htons(port6), 0, {}};
-    absl::Status status = Update(&Maps::refused, ToBpf(to), zero);
+    absl::Status status = Update(&Maps::refused, BpfOriginal{ToBpf(to), 0}, zero);
     if (status.ok()) status = Update(&Maps::edges, ToBpf(to), relay);
     return status;
   }
@@ -111,7 +106,7 @@ class BpfIntercept : public Intercept {
     return absl::OkStatus();
   }
 
-  std::optional<Address> TakeOriginal(const Address& source) override {
+  std::optional<Original> TakeOriginal(const Address& source) override {
     absl::MutexLock lock(&mutex_);
     if (skeleton_ == nullptr) return std::nullopt;
     const BpfAddress key = ToBpf(source);
@@ -119,19 +114,26 @@ class BpfIntercept : public Intercept {
     BpfOriginal original;
     if (bpf_map_lookup_elem(map, &key, &original) != 0) return std::nullopt;
     bpf_map_delete_elem(map, &key);
-    Address to;
-    to.ip = original.to.ip;
-    to.port = ntohs(original.to.port);
-    return to;
+    Original found;
+    found.to.ip = original.to.ip;
+    found.to.port = ntohs(original.to.port);
+    found.process = original.process;
+    return found;
   }
 
-  int64_t Refused(const Address& to) override {
+  std::map<uint32_t, int64_t> Refused(const Address& to) override {
     absl::MutexLock lock(&mutex_);
-    if (skeleton_ == nullptr) return 0;
-    const BpfAddress key = ToBpf(to);
-    uint64_t count = 0;
-    bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.refused), &key, &count);
-    return static_cast<int64_t>(count);
+    std::map<uint32_t, int64_t> refused;
+    if (skeleton_ == nullptr) return refused;
+    const int map = bpf_map__fd(skeleton_->maps.refused);
+    BpfOriginal key;
+    for (bool more = bpf_map_get_next_key(map, nullptr, &key) == 0; more;
+         more = bpf_map_get_next_key(map, &key, &key) == 0) {
+      uint64_t count = 0;
+      if (!(Address{key.to.ip, ntohs(key.to.port)} == to)) continue;
+      if (bpf_map_lookup_elem(map, &key, &count) == 0 && count > 0) refused[key.process] = static_cast<int64_t>(count);
+    }
+    return refused;
   }
 
   void Detach() override {

@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -32,10 +33,15 @@ class Intercept {
   virtual absl::Status Redirect(const Address& to, uint16_t port4, uint16_t port6) = 0;
   virtual absl::Status SetRefusing(const Address& to, bool refusing) = 0;
   virtual absl::Status SetProcesses(const std::set<pid_t>& pids) = 0;
-  // Where the connection from `source` wanted to go.
-  virtual std::optional<Address> TakeOriginal(const Address& source) = 0;
-  // Connects to `to` that were turned away.
-  virtual int64_t Refused(const Address& to) = 0;
+  // Where the connection from `source` wanted to go, and the process that connected it, as the initial pid namespace
+  // numbers them.
+  struct Original {
+    Address to;
+    uint32_t process = 0;
+  };
+  virtual std::optional<Original> TakeOriginal(const Address& source) = 0;
+  // Connects to `to` that were turned away, by the process that tried. 0: beyond the 4,096 that are told apart.
+  virtual std::map<uint32_t, int64_t> Refused(const Address& to) = 0;
   // Detaches every link. Idempotent; the same happens on destruction.
   virtual void Detach() = 0;
 };

@@ -182,7 +182,10 @@ class InterceptTest : public ::testing::Test {
     auto attached = Intercept::Attach(cgroup_path, by_process);
     ASSERT_TRUE(attached.ok()) << attached.status();
     intercept_ = *std::move(attached);
-    relay_ = std::make_unique<Relay>([](const std::string&, const SeenCall&) {});
+    relay_ = std::make_unique<Relay>([this](const std::string&, const SeenCall& call) {
+      const absl::MutexLock lock(&mutex_);
+      sources_.push_back(call.source_pid);
+    });
     Relay::EdgeOptions edge;
     edge.name = "edge";
     edge.to = {to};
@@ -195,6 +198,22 @@ class InterceptTest : public ::testing::Test {
   int64_t Connections() { return relay_->Stats("edge").connections(); }
   ClientOptions Inside() { return {cgroup_->path(), false, nullptr, nullptr}; }
 
+  // Who made the connections that are over.
+  std::vector<uint32_t> Sources(size_t at_least) {
+    absl::MutexLock lock(&mutex_);
+    const auto enough = [&] { return sources_.size() >= at_least; };
+    mutex_.AwaitWithTimeout(absl::Condition(&enough), absl::Seconds(10));
+    return sources_;
+  }
+  // The pid of the client is noted there.
+  ClientOptions InsideAs(pid_t& pid) {
+    ClientOptions options = Inside();
+    options.before = [&pid](pid_t client) { pid = client; };
+    return options;
+  }
+
+  absl::Mutex mutex_;
+  std::vector<uint32_t> sources_;
   const NetNamespace own_ = *NetNamespace::Own();
   std::optional<Cgroup> cgroup_;
   std::unique_ptr<Intercept> intercept_;
@@ -256,9 +275,25 @@ TEST_F(InterceptTest, WhatTheDependencyRefusesIsRefused) {
   }
   EXPECT_EQ(error, ECONNREFUSED);
   const int64_t through = Connections();
-  EXPECT_EQ(RunClient(server.address, Inside()).error, ECONNREFUSED);
+  const int64_t before = relay_->Stats("edge").refused();
+  pid_t one = 0, other = 0;
+  EXPECT_EQ(RunClient(server.address, InsideAs(one)).error, ECONNREFUSED);
+  EXPECT_EQ(RunClient(server.address, InsideAs(other)).error, ECONNREFUSED);
   EXPECT_EQ(Connections(), through) << "the hook refuses: nothing reaches the relay any more";
-  EXPECT_GT(relay_->Stats("edge").refused(), 0);
+  const EdgeStats stats = relay_->Stats("edge");
+  EXPECT_EQ(stats.refused(), before + 2);
+  EXPECT_EQ(stats.refused_by().at(static_cast<uint32_t>(one)), 1);
+  EXPECT_EQ(stats.refused_by().at(static_cast<uint32_t>(other)), 1);
+}
+
+TEST_F(InterceptTest, EachCallIsToldWithTheProcessThatMadeIt) {
+  Server server(own_, AF_INET);
+  Redirect(server.address, own_, cgroup_->path());
+  pid_t one = 0, other = 0;
+  RunClient(server.address, InsideAs(one));
+  RunClient(server.address, InsideAs(other));
+  EXPECT_NE(one, other);
+  EXPECT_EQ(Sources(2), (std::vector<uint32_t>{static_cast<uint32_t>(one), static_cast<uint32_t>(other)}));
 }
 
 TEST_F(InterceptTest, DetachedRedirectsNothing) {

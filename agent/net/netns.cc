@@ -60,4 +60,15 @@ absl::StatusOr<Fd> NetNamespace::Socket(int family, int type, int protocol) cons
   return fd;
 }
 
+absl::StatusOr<uint64_t> NetNamespace::Cookie() const {
+  const absl::StatusOr<Fd> fd = Socket(AF_INET, SOCK_STREAM);
+  if (!fd.ok()) return fd.status();
+  uint64_t cookie = 0;
+  socklen_t length = sizeof(cookie);
+  if (getsockopt(fd->get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length) != 0) {
+    return absl::UnimplementedError("cannot read the network namespace's cookie (Linux 5.14 or newer)");
+  }
+  return cookie;
+}
+
 }  // namespace squall

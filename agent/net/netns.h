@@ -26,6 +26,9 @@ class NetNamespace {
   // socket(2) inside, close-on-exec.
   absl::StatusOr<Fd> Socket(int family, int type, int protocol = 0) const;
 
+  // What BPF programs tell network namespaces apart by. UNIMPLEMENTED before Linux 5.14.
+  absl::StatusOr<uint64_t> Cookie() const;
+
   uint64_t inode() const { return inode_; }
   bool IsOwn() const { return is_own_; }
 

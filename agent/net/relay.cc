@@ -215,7 +215,10 @@ class Relay::Loop {
     stats.set_open_connections(open);
     if (edge.intercept != nullptr) {
       for (const Upstream& upstream : edge.upstreams) {
-        stats.set_refused(stats.refused() + edge.intercept->Refused(upstream.address()));
+        for (const auto& [process, count] : edge.intercept->Refused(upstream.address())) {
+          stats.set_refused(stats.refused() + count);
+          if (process != 0) (*stats.mutable_refused_by())[process] += count;
+        }
       }
     }
     return stats;
@@ -353,28 +356,33 @@ class Relay::Loop {
       SetLinger(fd.get(), true);  // from here on, closing it resets it
       SetNoDelay(fd.get());
       size_t upstream = 0;
+      uint32_t source_pid = 0;
       if (edge.intercept != nullptr && !edge.relay_at) {
         // Who was not redirected here has no business here.
-        const std::optional<Address> original = edge.intercept->TakeOriginal(FromSockaddr(storage));
+        const std::optional<Intercept::Original> original = edge.intercept->TakeOriginal(FromSockaddr(storage));
         if (!original) continue;
-        while (upstream < edge.upstreams.size() && !(edge.upstreams[upstream].address() == *original)) ++upstream;
+        while (upstream < edge.upstreams.size() && !(edge.upstreams[upstream].address() == original->to)) ++upstream;
         if (upstream == edge.upstreams.size()) continue;
+        source_pid = original->process;
       }
-      Connect(edge, edge.upstreams[upstream], std::move(fd));
+      Connect(edge, edge.upstreams[upstream], std::move(fd), source_pid);
     }
   }
 
-  void Connect(RelayEdge& edge, Upstream& upstream, Fd service) {
+  void Connect(RelayEdge& edge, Upstream& upstream, Fd service, uint32_t source_pid) {
     const int64_t now = BootNanos();
     const uint64_t id = next_id_++;
     auto connection = std::make_unique<Connection>(&edge, edge.parse_http, now, [this, id](const SeenCall& call) {
       Connection& of = *connections_.at(id);
       if (of.held_back) ++of.edge->count.calls;
       if (of.tap.OpenCalls() == 0) of.held_back = false;
-      sink_(of.edge->name, call);
+      SeenCall seen = call;
+      seen.source_pid = of.source_pid;
+      sink_(of.edge->name, seen);
     });
     connection->id = id;
     connection->service = std::move(service);
+    connection->source_pid = source_pid;
     connection->upstream = &upstream;
     edge.stats.set_connections(edge.stats.connections() + 1);
     absl::StatusOr<Fd> fd = edge.ns->Socket(upstream.address().Family(), SOCK_STREAM | SOCK_NONBLOCK);
@@ -409,7 +417,9 @@ class Relay::Loop {
   void ConnectFailed(Connection& connection, int error) {
     if (error == ECONNREFUSED) {
       connection.upstream->NoteRefused();
-      connection.edge->stats.set_refused(connection.edge->stats.refused() + 1);
+      EdgeStats& stats = connection.edge->stats;
+      stats.set_refused(stats.refused() + 1);
+      if (connection.source_pid != 0) ++(*stats.mutable_refused_by())[connection.source_pid];
     }
     RelayEdge& edge = *connection.edge;
     End(connection.id, CONNECT_REFUSED, /*orderly=*/false);
@@ -654,13 +664,13 @@ EdgeStats Relay::Stats(const std::string& edge) {
   return stats;
 }
 
-void Relay::Close(absl::Duration drain) {
+void Relay::Close(absl::Duration drain, const std::atomic<bool>& at_once) {
   loop_->Do([&] { loop_->StopListening(); });
   const int64_t deadline = BootNanos() + absl::ToInt64Nanoseconds(drain);
   size_t left = 1;
   while (left > 0) {
     loop_->Do([&] { left = loop_->CloseIdle(); });
-    if (left == 0 || BootNanos() >= deadline) break;
+    if (left == 0 || at_once || BootNanos() >= deadline) break;
     absl::SleepFor(absl::Milliseconds(5));
   }
   loop_->Do([&] { loop_->CutAll(); });

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -52,9 +53,9 @@ class Relay {
 
   EdgeStats Stats(const std::string& edge);
 
-  // Takes no new connections, lets those there are finish (idle ones are closed) for up to `drain`, cuts the rest. The
-  // number cut stands in Stats. Redirection must be gone before.
-  void Close(absl::Duration drain);
+  // Takes no new connections, lets those there are finish (idle ones are closed) for up to `drain` and no longer than
+  // until `at_once`, cuts the rest. The number cut stands in Stats. Redirection must be gone before.
+  void Close(absl::Duration drain, const std::atomic<bool>& at_once);
 
  private:
   class Loop;

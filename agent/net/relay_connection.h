@@ -64,6 +64,7 @@ struct Connection {
   Fd service;     // accepted
   Fd dependency;  // connected
   Address to;
+  uint32_t source_pid = 0;  // the process that connected; 0: not known
   Upstream* upstream = nullptr;
   bool connected = false;
   bool touched = false;    // counted in LatencyCount::connections

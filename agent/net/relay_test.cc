@@ -100,6 +100,7 @@ class RelayTest : public ::testing::Test {
   NetNamespace ns_ = *NetNamespace::Own();
   absl::Mutex mutex_;
   std::vector<SeenCall> calls_;
+  std::atomic<bool> at_once_ = false;
   Relay relay_{[this](const std::string&, const SeenCall& call) {
     absl::MutexLock lock(&mutex_);
     calls_.push_back(call);
@@ -249,9 +250,23 @@ TEST_F(RelayTest, ClosingLetsIdleConnectionsGoAndCutsBusyOnes) {
   ConnectThrough(busy, busy_server);
   Send(busy.get(), kGet);
   ReadSome(busy_server.get());
-  relay_.Close(absl::Milliseconds(50));
+  relay_.Close(absl::Milliseconds(50), at_once_);
   EXPECT_EQ(ReadSome(idle.get()), "");
   EXPECT_EQ(ReadSome(busy.get()), "errno " + std::to_string(ECONNRESET));
+  EXPECT_EQ(relay_.Stats("edge").cut(), 1);
+}
+
+TEST_F(RelayTest, ClosingWaitsForBusyOnesNoLongerThanUntilItMustEndAtOnce) {
+  Open();
+  Fd busy, busy_server;
+  ConnectThrough(busy, busy_server);
+  Send(busy.get(), kGet);
+  ReadSome(busy_server.get());
+  const absl::Time asked = absl::Now();
+  std::thread closing([&] { relay_.Close(absl::Seconds(60), at_once_); });
+  at_once_ = true;
+  closing.join();
+  EXPECT_LT(absl::Now() - asked, absl::Seconds(30));
   EXPECT_EQ(relay_.Stats("edge").cut(), 1);
 }
 

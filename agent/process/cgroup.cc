@@ -13,6 +13,8 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "agent/process/cgroup_layout.h"
+#include "agent/process/cpu_cgroup.h"
 #include "base/fd.h"
 
 namespace squall {
@@ -30,12 +32,8 @@ std::string Parent(const std::string& path) { return path.substr(0, path.rfind('
 }  // namespace
 
 absl::StatusOr<std::string> CgroupV2Mount() {
-  const std::string mounts = Slurp("/proc/self/mountinfo");
-  for (const absl::string_view line : absl::StrSplit(mounts, '\n', absl::SkipEmpty())) {
-    const std::vector<absl::string_view> halves = absl::StrSplit(line, absl::MaxSplits(" - ", 1));
-    if (halves.size() != 2 || !absl::StartsWith(halves[1], "cgroup2 ")) continue;
-    const std::vector<absl::string_view> fields = absl::StrSplit(halves[0], ' ');
-    if (fields.size() > 4) return std::string(fields[4]);
+  for (const CgroupMount& mount : ParseCgroupMounts(Slurp("/proc/self/mountinfo"))) {
+    if (mount.version == 2) return mount.folder;
   }
   return absl::NotFoundError("no cgroup v2 is mounted on this host");
 }
@@ -93,6 +91,7 @@ absl::Status KillAndRemoveCgroup(const std::string& path) {
 }
 
 void SweepCgroups() {
+  SweepCpuCgroups();
   const absl::StatusOr<std::string> mount = CgroupV2Mount();
   if (!mount.ok()) return;
   std::error_code error;

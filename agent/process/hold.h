@@ -25,4 +25,7 @@ class Hold {
   std::string path_;
 };
 
+// Removes the lock files of agents that were killed while they held a service: those that nobody has locked.
+void SweepHolds();
+
 }  // namespace squall

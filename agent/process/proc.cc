@@ -2,8 +2,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <map>
 
@@ -88,16 +90,19 @@ absl::StatusOr<ProcStat> ReadStat(pid_t pid) {
   ProcStat stat;
   stat.id.pid = pid;
   stat.name = text.substr(open + 1, close - open - 1);
-  int64_t user = 0, system = 0, pages = 0;
+  int64_t user = 0, system = 0, waited_user = 0, waited_system = 0, pages = 0;
   // Field n of proc(5) is fields[n - 3].
   if (fields.size() < 22 || !absl::SimpleAtoi(fields[1], &stat.parent) || !absl::SimpleAtoi(fields[2], &stat.group) ||
       !absl::SimpleAtoi(fields[11], &user) || !absl::SimpleAtoi(fields[12], &system) ||
+      !absl::SimpleAtoi(fields[13], &waited_user) || !absl::SimpleAtoi(fields[14], &waited_system) ||
       !absl::SimpleAtoi(fields[17], &stat.threads) || !absl::SimpleAtoi(fields[19], &stat.id.start_ticks) ||
       !absl::SimpleAtoi(fields[21], &pages)) {
     return absl::InternalError(absl::StrCat("/proc/", pid, "/stat has an unknown form"));
   }
   stat.state = fields[0][0];
-  stat.cpu_seconds = static_cast<double>(user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+  const auto ticks = static_cast<double>(sysconf(_SC_CLK_TCK));
+  stat.cpu_seconds = static_cast<double>(user + system) / ticks;
+  stat.waited_for_cpu_seconds = static_cast<double>(waited_user + waited_system) / ticks;
   stat.rss_bytes = pages * sysconf(_SC_PAGESIZE);
   return stat;
 }
@@ -146,6 +151,23 @@ std::string CommandLine(pid_t pid) {
     if (c == '\0') c = ' ';
   }
   return text;
+}
+
+absl::StatusOr<std::vector<int>> CoresOf(pid_t pid) {
+  // As many bits as the largest kernel has; the call fails when they are fewer than this one's.
+  constexpr int kMost = 8192;
+  cpu_set_t* set = CPU_ALLOC(kMost);
+  const auto free = absl::MakeCleanup([set] { CPU_FREE(set); });
+  const size_t size = CPU_ALLOC_SIZE(kMost);
+  CPU_ZERO_S(size, set);
+  if (sched_getaffinity(pid, size, set) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot tell the cores of pid ", pid));
+  }
+  std::vector<int> cores;
+  for (int core = 0; core < kMost; ++core) {
+    if (CPU_ISSET_S(core, size, set)) cores.push_back(core);
+  }
+  return cores;
 }
 
 int FdCount(pid_t pid) {

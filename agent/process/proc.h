@@ -26,6 +26,7 @@ struct ProcStat {
   pid_t parent = 0;
   pid_t group = 0;
   double cpu_seconds = 0;  // user and system
+  double waited_for_cpu_seconds = 0;  // of its children that have ended and been waited for, and of theirs
   int threads = 0;
   int64_t rss_bytes = 0;
 };
@@ -39,6 +40,8 @@ std::vector<pid_t> AllPids();
 std::vector<ProcessId> WithDescendants(const std::vector<ProcessId>& roots);
 // The arguments, joined by single spaces; empty for kernel threads and zombies.
 std::string CommandLine(pid_t pid);
+// The cores on which the process's main thread may run, by number. NOT_FOUND when there is no such process.
+absl::StatusOr<std::vector<int>> CoresOf(pid_t pid);
 // Descriptors open, -1 when that may not be seen.
 int FdCount(pid_t pid);
 // TCP ports on which the process's network namespace listens, and that one of `pids` holds.

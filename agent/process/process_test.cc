@@ -150,6 +150,29 @@ TEST(Hold, BelongsToOneRunAtATimeAndNamesIt) {
   EXPECT_TRUE(Hold::Take(id, "run B").ok());
 }
 
+TEST(Hold, SweepRemovesWhatAKilledAgentLeftAndNothingThatIsHeld) {
+  const Child killed, held;
+  const Child agent([&] {
+    // Never released: it is killed.
+    auto* hold = new absl::StatusOr<Hold>(Hold::Take(ReadStat(killed.pid)->id, "run A"));
+    if (!hold->ok()) _exit(1);
+  });
+  const auto holds = Hold::Take(ReadStat(held.pid)->id, "run B");
+  ASSERT_TRUE(holds.ok()) << holds.status();
+  const auto path = [](pid_t pid) { return absl::StrCat("/run/lock/squall-", pid, "-", ReadStat(pid)->id.start_ticks, ".lock"); };
+  if (access("/run/lock", W_OK) != 0) GTEST_SKIP() << "the lock folder is another";
+  SweepHolds();
+  EXPECT_EQ(access(path(killed.pid).c_str(), F_OK), 0) << "its agent is alive";
+  kill(agent.pid, SIGKILL);
+  siginfo_t info;
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(agent.pid), &info, WEXITED | WNOWAIT), 0);
+  ASSERT_EQ(access(path(killed.pid).c_str(), F_OK), 0);
+  SweepHolds();
+  EXPECT_NE(access(path(killed.pid).c_str(), F_OK), 0);
+  EXPECT_EQ(access(path(held.pid).c_str(), F_OK), 0);
+  EXPECT_EQ(Hold::Take(ReadStat(held.pid)->id, "run C").status().code(), absl::StatusCode::kAlreadyExists);
+}
+
 TEST(Spawn, ProgramThatIsNotThereIsNamedAndNothingIsLeft) {
   SpawnOptions options;
   options.argv = {"/nowhere/to/be/found"};

@@ -38,10 +38,13 @@ RunningService::~RunningService() {
 
 absl::Status RunningService::Claim() {
   if (IsRun()) {
-    if (geteuid() != 0) return absl::OkStatus();  // without root the process group has to do
-    absl::StatusOr<Cgroup> cgroup = Cgroup::Make(service_.name());
-    if (!cgroup.ok()) return absl::IsNotFound(cgroup.status()) ? absl::OkStatus() : cgroup.status();
-    cgroup_ = *std::move(cgroup);
+    if (geteuid() == 0) {  // without root the process group has to do
+      absl::StatusOr<Cgroup> cgroup = Cgroup::Make(service_.name());
+      if (!cgroup.ok() && !absl::IsNotFound(cgroup.status())) return cgroup.status();
+      if (cgroup.ok()) cgroup_ = *std::move(cgroup);
+    }
+    // The fault that needs it says what is missing; others do without.
+    if (context_.cpu_cgroup) cpu_cgroup_ = MakeCpuCgroup();
     return absl::OkStatus();
   }
   const absl::StatusOr<ProcessId> found = FindTarget(service_.attach());
@@ -56,6 +59,28 @@ absl::Status RunningService::Claim() {
   }
   Tell(ServiceEvent::ATTACHED, found->pid, CommandLine(found->pid), true);
   return absl::OkStatus();
+}
+
+absl::StatusOr<CpuCgroup> RunningService::MakeCpuCgroup() const {
+  const absl::StatusOr<CpuCgroup> home = CpuCgroupOf(getpid());
+  if (!home.ok()) return home.status();
+  if (home->version == 2) {
+    if (!cgroup_) return absl::PermissionDeniedError("making a cgroup needs root");
+    return WithCpuController(cgroup_->path());
+  }
+  // Below the agent's own, so that what limits the agent limits the service, as it does without a fault.
+  absl::StatusOr<CpuCgroup> made = MakeBelow(*home, name());
+  if (made.ok()) context_.guardian->Watch(CpuUndo{*made, /*made=*/true, {}});
+  return made;
+}
+
+absl::Status RunningService::RemoveCpuCgroup() {
+  // On v2 it is the service's only one, which is removed as that.
+  if (!cpu_cgroup_.ok() || cpu_cgroup_->version == 2) return absl::OkStatus();
+  const CpuUndo undo = {*cpu_cgroup_, /*made=*/true, {}};
+  const absl::Status status = Undo(undo);
+  if (status.ok()) context_.guardian->Forget(undo);
+  return status;
 }
 
 absl::StatusOr<std::string> RunningService::CgroupFolder() const {
@@ -91,7 +116,8 @@ absl::Status RunningService::StartOnMainThread() {
   options.env.insert(service_.env().begin(), service_.env().end());
   options.folder = service_.cwd().empty() ? context_.folder : Join(context_.folder, service_.cwd());
   options.user = service_.user();
-  if (cgroup_) options.cgroup = cgroup_->path();
+  if (cgroup_) options.cgroups.push_back(cgroup_->path());
+  if (cpu_cgroup_.ok() && cpu_cgroup_->version == 1) options.cgroups.push_back(cpu_cgroup_->folder);
   absl::StatusOr<Spawned> spawned = Spawn(options);
   if (!spawned.ok()) {
     return absl::Status(spawned.status().code(),
@@ -194,8 +220,18 @@ absl::StatusOr<NetNamespace> RunningService::Namespace() const {
   return NetNamespace::Of(leader->pid);
 }
 
+void RunningService::Disregard(std::vector<ProcessId> strangers) {
+  absl::MutexLock lock(&mutex_);
+  strangers_ = std::move(strangers);
+}
+
 std::vector<ProcessId> RunningService::Processes() const {
-  if (cgroup_) return cgroup_->Processes();
+  if (cgroup_) {
+    std::vector<ProcessId> processes = cgroup_->Processes();
+    absl::MutexLock lock(&mutex_);
+    for (const ProcessId& stranger : strangers_) std::erase(processes, stranger);
+    return processes;
+  }
   const std::optional<ProcessId> leader = Leader();
   if (!leader) return {};
   std::vector<ProcessId> processes = WithDescendants({*leader});
@@ -255,6 +291,7 @@ absl::Status RunningService::Stop() {
   }
   absl::Status status;
   if (cgroup_) status = cgroup_->Remove();
+  status.Update(RemoveCpuCgroup());
   const int64_t deadline = BootNanos() + absl::ToInt64Nanoseconds(kGrace);
   while (leader && BootNanos() < deadline) {
     Look();

@@ -14,6 +14,7 @@
 #include "agent/guardian.h"
 #include "agent/net/netns.h"
 #include "agent/process/cgroup.h"
+#include "agent/process/cpu_cgroup.h"
 #include "agent/process/hold.h"
 #include "agent/process/main_thread.h"
 #include "agent/process/proc.h"
@@ -30,6 +31,7 @@ class RunningService {
     MainThread* main_thread;     // all three outlive the service
     const Guardian* guardian;
     Events* events;
+    bool cpu_cgroup = false;  // a CPU fault will act on it: it starts in a cgroup whose limit can be set
   };
   RunningService(const Service& service, Context context);
   ~RunningService();
@@ -43,6 +45,9 @@ class RunningService {
   // The cgroup v2 folder in which the service's processes are; NOT_FOUND without one.
   absl::StatusOr<std::string> CgroupFolder() const;
 
+  // Of a service that squall runs: the cgroup of its own that has the cpu controller. An error says why there is none.
+  const absl::StatusOr<CpuCgroup>& OwnCpuCgroup() const { return cpu_cgroup_; }
+
   // For services that squall runs. Start returns once the program executes.
   absl::Status Start();
   // Waits until the ready check holds. FAILED_PRECONDITION when it exits before or does not become ready in time, with the
@@ -55,6 +60,8 @@ class RunningService {
 
   // Everything that belongs to it and is alive.
   std::vector<ProcessId> Processes() const;
+  // Processes that squall put into its cgroup and that do not belong to it. Replaces those of the call before.
+  void Disregard(std::vector<ProcessId> strangers);
   std::optional<ProcessId> Leader() const;
   absl::StatusOr<NetNamespace> Namespace() const;
 
@@ -63,6 +70,8 @@ class RunningService {
 
  private:
   absl::Status StartOnMainThread();
+  absl::StatusOr<CpuCgroup> MakeCpuCgroup() const;
+  absl::Status RemoveCpuCgroup();
   void ReadOutput(Fd pipe);
   void Tell(ServiceEvent::What what, pid_t pid, std::string message, bool expected);
   std::string LastOutput() const;
@@ -71,6 +80,7 @@ class RunningService {
   const Service service_;
   const Context context_;
   std::optional<Cgroup> cgroup_;
+  absl::StatusOr<CpuCgroup> cpu_cgroup_ = absl::NotFoundError("the service has no cpu cgroup of its own");
   Hold hold_;
   std::atomic<bool> exit_expected_ = false;
 
@@ -78,6 +88,7 @@ class RunningService {
   std::optional<ProcessId> leader_ ABSL_GUARDED_BY(mutex_);
   bool running_ ABSL_GUARDED_BY(mutex_) = false;
   std::string exit_ ABSL_GUARDED_BY(mutex_);
+  std::vector<ProcessId> strangers_ ABSL_GUARDED_BY(mutex_);
   std::string last_output_ ABSL_GUARDED_BY(mutex_);
   std::atomic<bool> stop_reading_ = false;
   std::thread reader_;

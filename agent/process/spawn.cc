@@ -72,7 +72,7 @@ struct Prepared {
   std::vector<char*> envp;
   const char* folder;
   UserIds user;
-  int cgroup_procs = -1;
+  std::vector<int> cgroup_procs;
   int null = -1;
   int output = -1;
   int error = -1;
@@ -86,7 +86,9 @@ struct Prepared {
     _exit(127);
   };
   setpgid(0, 0);
-  if (prepared.cgroup_procs >= 0 && write(prepared.cgroup_procs, "0", 1) != 1) fail(1);
+  for (const int procs : prepared.cgroup_procs) {
+    if (write(procs, "0", 1) != 1) fail(1);
+  }
   if (chdir(prepared.folder) != 0) fail(2);
   if (prepared.user.change) {
     if (setgroups(prepared.user.groups.size(), prepared.user.groups.data()) != 0 || setgid(prepared.user.gid) != 0 ||
@@ -144,11 +146,11 @@ absl::StatusOr<Spawned> Spawn(const SpawnOptions& options) {
   prepared.user = *std::move(user);
   prepared.parent = getpid();
 
-  Fd cgroup;
-  if (!options.cgroup.empty()) {
-    cgroup = Fd(open(absl::StrCat(options.cgroup, "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
-    if (!cgroup) return absl::ErrnoToStatus(errno, absl::StrCat("cannot open cgroup ", options.cgroup));
-    prepared.cgroup_procs = cgroup.get();
+  std::vector<Fd> cgroups;
+  for (const std::string& cgroup : options.cgroups) {
+    cgroups.emplace_back(open(absl::StrCat(cgroup, "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
+    if (!cgroups.back()) return absl::ErrnoToStatus(errno, absl::StrCat("cannot open cgroup ", cgroup));
+    prepared.cgroup_procs.push_back(cgroups.back().get());
   }
   int output[2], error[2];
   if (pipe2(output, O_CLOEXEC) != 0) return absl::ErrnoToStatus(errno, "cannot make a pipe");

@@ -15,7 +15,7 @@ struct SpawnOptions {
   std::map<std::string, std::string> env;   // on top of PATH, HOME, LANG, TMPDIR and USER
   std::string folder;                       // working directory
   std::string user;                         // empty: the agent's
-  std::string cgroup;                       // the cgroup v2 folder to start in; empty: the agent's
+  std::vector<std::string> cgroups;         // folders of the cgroups to start in, one of a hierarchy; else the agent's
 };
 
 struct Spawned {

@@ -18,6 +18,14 @@ void SumUp(std::vector<double>& bins) {
   for (size_t i = 1; i < bins.size(); ++i) bins[i] += bins[i - 1];
 }
 
+bool IsFrom(const Call& call, std::optional<uint32_t> source) { return !source || call.source_pid == *source; }
+
+int64_t RefusedOf(const EdgeStats& stats, std::optional<uint32_t> source) {
+  if (!source) return stats.refused();
+  const auto found = stats.refused_by().find(*source);
+  return found == stats.refused_by().end() ? 0 : found->second;
+}
+
 }  // namespace
 
 bool IsCall(CallResult result) {
@@ -38,7 +46,7 @@ bool IsFailedCall(CallResult result) {
 }
 
 Attempts::Attempts(const Timeline& timeline, absl::string_view edge, absl::string_view load, int64_t begin_ns,
-                   int64_t end_ns)
+                   int64_t end_ns, std::optional<uint32_t> source)
     : begin_ns_(begin_ns) {
   const auto bins = static_cast<size_t>(std::max<int64_t>(end_ns - begin_ns, 0) / kBinNs);
   calls_.resize(bins + 1);
@@ -53,13 +61,14 @@ Attempts::Attempts(const Timeline& timeline, absl::string_view edge, absl::strin
   };
   for (const Request& request : ListOf(timeline.requests, load)) add(requests_, request.sent_ns, 1);
   for (const Call& call : ListOf(timeline.calls, edge)) {
+    if (!IsFrom(call, source)) continue;
     if (IsCall(call.result)) add(calls_, call.start_ns, 1);
     if (call.result == ANSWERED) add(answered_, call.start_ns, 1);
     if (call.result == CONNECT_REFUSED) add(refused_calls, call.start_ns, 1);
   }
   const std::vector<EdgeStats>& stats = ListOf(timeline.edge_stats, edge);
   for (size_t i = 1; i < stats.size(); ++i) {
-    const auto count = static_cast<double>(stats[i].refused() - stats[i - 1].refused());
+    const auto count = static_cast<double>(RefusedOf(stats[i], source) - RefusedOf(stats[i - 1], source));
     if (count <= 0) continue;
     const int64_t from_ns = stats[i - 1].at_ns();
     const auto shares = static_cast<double>(std::max<int64_t>((stats[i].at_ns() - from_ns) / kBinNs, 1));
@@ -74,18 +83,20 @@ Attempts::Attempts(const Timeline& timeline, absl::string_view edge, absl::strin
   SumUp(requests_);
 }
 
-Refusals RefusalsWithin(const Timeline& timeline, absl::string_view edge, int64_t begin_ns, int64_t end_ns) {
+Refusals RefusalsWithin(const Timeline& timeline, absl::string_view edge, int64_t begin_ns, int64_t end_ns,
+                        std::optional<uint32_t> source) {
   Refusals counted;
   const std::vector<EdgeStats>& stats = ListOf(timeline.edge_stats, edge);
   for (size_t i = 1; i < stats.size(); ++i) {
-    const int64_t count = stats[i].refused() - stats[i - 1].refused();
+    const int64_t count = RefusedOf(stats[i], source) - RefusedOf(stats[i - 1], source);
     if (count <= 0 || stats[i].at_ns() <= begin_ns || stats[i - 1].at_ns() >= end_ns) continue;
     counted.count += count;
     if (!counted.first_ns) counted.first_ns = stats[i].at_ns();
   }
   Refusals seen;
   for (const Call& call : ListOf(timeline.calls, edge)) {
-    if (call.result != CONNECT_REFUSED || call.start_ns < begin_ns || call.start_ns > end_ns) continue;
+    if (call.result != CONNECT_REFUSED || !IsFrom(call, source)) continue;
+    if (call.start_ns < begin_ns || call.start_ns > end_ns) continue;
     ++seen.count;
     if (!seen.first_ns) seen.first_ns = call.end_ns;
   }
@@ -95,11 +106,16 @@ Refusals RefusalsWithin(const Timeline& timeline, absl::string_view edge, int64_
   return counted;
 }
 
-int64_t FirstCountFrom(const Timeline& timeline, absl::string_view edge, int64_t at_ns) {
+int64_t CountedBy(const Timeline& timeline, absl::string_view edge, int64_t begin_ns, int64_t at_ns) {
+  int64_t refused_before = 0;
+  std::optional<int64_t> told_ns;
   for (const EdgeStats& stats : ListOf(timeline.edge_stats, edge)) {
-    if (stats.at_ns() >= at_ns) return stats.at_ns();
+    if (stats.at_ns() < begin_ns) refused_before = stats.refused();
+    if (stats.at_ns() < at_ns) continue;
+    if (told_ns) return stats.at_ns();
+    if (stats.refused() > refused_before) told_ns = stats.at_ns();
   }
-  return at_ns;
+  return told_ns.value_or(at_ns);
 }
 
 }  // namespace squall

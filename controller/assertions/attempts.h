@@ -18,9 +18,9 @@ class Attempts {
  public:
   static constexpr int64_t kBinNs = 100'000'000;
 
-  // Bins from `begin_ns` on, as many whole ones as fit before `end_ns`.
+  // Bins from `begin_ns` on, as many whole ones as fit before `end_ns`. `source`: only what this process tried.
   Attempts(const Timeline& timeline, absl::string_view edge, absl::string_view load, int64_t begin_ns,
-           int64_t end_ns);
+           int64_t end_ns, std::optional<uint32_t> source = std::nullopt);
 
   size_t bins() const { return calls_.size() - 1; }
   int64_t BinStart(size_t bin) const { return begin_ns_ + static_cast<int64_t>(bin) * kBinNs; }
@@ -48,9 +48,12 @@ struct Refusals {
   int64_t count = 0;
   std::optional<int64_t> first_ns;
 };
-Refusals RefusalsWithin(const Timeline& timeline, absl::string_view edge, int64_t begin_ns, int64_t end_ns);
+Refusals RefusalsWithin(const Timeline& timeline, absl::string_view edge, int64_t begin_ns, int64_t end_ns,
+                        std::optional<uint32_t> source = std::nullopt);
 
-// The first count of the edge at or after `at_ns`; `at_ns` where there is none. What it counts may be older.
-int64_t FirstCountFrom(const Timeline& timeline, absl::string_view edge, int64_t at_ns);
+// By when the edge's counter is sure to hold what was refused before the calls stopped, which seems to have been
+// at `at_ns`. The counter is looked at about once a second: the first look that tells of a connect refused since
+// `begin_ns` may have fallen among those, so it is the look after that. `at_ns` where none tells.
+int64_t CountedBy(const Timeline& timeline, absl::string_view edge, int64_t begin_ns, int64_t at_ns);
 
 }  // namespace squall

@@ -45,6 +45,20 @@ TEST(Attempts, DoesNotCountARefusalTwiceThatIsAlsoSeenAsACall) {
   EXPECT_EQ(Within(TimelineBuilder().AddCall(1.05, 0, CONNECT_REFUSED), 1, 2).Calls(0, 10), 1);
 }
 
+TEST(Attempts, CountsWhatOneProcessTriedAlone) {
+  TimelineBuilder builder;
+  builder.AddCall(1.1, 1, ANSWERED, 7).AddCall(1.2, 1, ANSWERED, 8).AddCall(1.3, 0, CONNECT_REFUSED, 8);
+  builder.Refused(1.5, 0, {{7, 0}}).Refused(2, 50, {{7, 20}, {8, 30}});
+  const Timeline timeline = builder.Build();
+  const Attempts of_7(timeline, "recommend", "checkout", Ns(1), Ns(2), 7);
+  EXPECT_NEAR(of_7.Calls(0, 10), 1 + 20, 1e-6);
+  EXPECT_EQ(of_7.Answered(0, 10), 1);
+  const Attempts of_8(timeline, "recommend", "checkout", Ns(1), Ns(2), 8);
+  EXPECT_NEAR(of_8.Calls(0, 10), 2 + 30, 1e-6);
+  EXPECT_EQ(RefusalsWithin(timeline, "recommend", Ns(1), Ns(2), 7).count, 20);
+  EXPECT_EQ(RefusalsWithin(timeline, "recommend", Ns(1), Ns(2), 8).first_ns, Ns(1.3));
+}
+
 TEST(Attempts, HasNoBinsInAnEmptySpan) { EXPECT_EQ(Within(TimelineBuilder(), 2, 1).bins(), 0u); }
 
 TEST(Refusals, AreThoseOfTheSpan) {
@@ -57,11 +71,12 @@ TEST(Refusals, AreThoseOfTheSpan) {
   EXPECT_EQ(RefusalsWithin(timeline, "recommend", Ns(5), Ns(6)).first_ns, std::nullopt);
 }
 
-TEST(FirstCountFrom, IsTheNextLookAtTheEdge) {
-  const Timeline timeline = TimelineBuilder().Refused(1, 5).Refused(2, 7).Build();
-  EXPECT_EQ(FirstCountFrom(timeline, "recommend", Ns(1.5)), Ns(2));
-  EXPECT_EQ(FirstCountFrom(timeline, "recommend", Ns(2)), Ns(2));
-  EXPECT_EQ(FirstCountFrom(timeline, "recommend", Ns(2.5)), Ns(2.5));
+TEST(CountedBy, IsTheLookAfterTheFirstThatTellsOfARefusal) {
+  const Timeline timeline = TimelineBuilder().Refused(1, 5).Refused(2, 5).Refused(3, 7).Refused(4, 9).Build();
+  EXPECT_EQ(CountedBy(timeline, "recommend", Ns(1.2), Ns(1.5)), Ns(4));
+  EXPECT_EQ(CountedBy(timeline, "recommend", Ns(0.5), Ns(1)), Ns(2));
+  EXPECT_EQ(CountedBy(timeline, "recommend", Ns(1.2), Ns(4)), Ns(4));
+  EXPECT_EQ(CountedBy(timeline, "recommend", Ns(1.2), Ns(4.5)), Ns(4.5));
 }
 
 }  // namespace

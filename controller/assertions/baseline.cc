@@ -40,7 +40,9 @@ Baseline BaselineOf(const Timeline& timeline, const Load& load, const Stalls& st
   const std::vector<Request>& requests = found->second;
 
   const int64_t start_ns = requests.front().intended_ns;
-  const int64_t until_ns = FirstInjection(timeline).value_or(timeline.last_ns);
+  // Limits are tried before anything is injected: from then on loads are no longer what they were.
+  int64_t until_ns = FirstInjection(timeline).value_or(timeline.last_ns);
+  if (const auto limits_ns = timeline.PhaseStart(PhaseEvent::LIMITS)) until_ns = std::min(until_ns, *limits_ns);
   baseline.begin_ns = start_ns + WarmUp(until_ns - start_ns, baseline.window_ns);
   const int64_t count = std::max<int64_t>((until_ns - baseline.begin_ns) / baseline.window_ns, 0);
   baseline.end_ns = baseline.begin_ns + count * baseline.window_ns;

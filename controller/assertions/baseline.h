@@ -30,7 +30,7 @@ struct Baseline {
   int64_t fastest_ns = 0;
 };
 
-// Windows from the load's start to the first injection (to the last record when nothing was injected),
+// Windows from the load's start until limits are tried or to the first injection (else to the last record),
 // without the first, in which the service warms up.
 Baseline BaselineOf(const Timeline& timeline, const Load& load, const Stalls& stalls);
 

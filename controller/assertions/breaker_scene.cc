@@ -2,12 +2,16 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/text.h"
 #include "controller/assertions/attempts.h"
 #include "controller/assertions/durations.h"
 #include "controller/assertions/windows.h"
+#include "controller/assertions/words.h"
 
 namespace squall {
 namespace {
@@ -17,6 +21,11 @@ constexpr int64_t kDeliveryNs = 2'000'000'000;
 // Below this a quiet span could be chance.
 constexpr double kExpectedInOpenTime = 25;
 constexpr int64_t kShortestOpenNs = 400'000'000;
+// A process with a smaller share of the calls is not judged by itself.
+constexpr double kLeastShare = 0.01;
+// No more than this share of the calls may be left unjudged.
+constexpr double kMostUnseen = 0.05;
+constexpr size_t kMostNamed = 4;
 
 bool StartsBefore(const Call& call, int64_t ns) { return call.start_ns < ns; }
 
@@ -32,6 +41,14 @@ double CallsPerRequest(const Baseline& baseline, const std::vector<Call>& calls)
   return shares.empty() ? 0 : Median(shares);
 }
 
+double MeanPerRequest(const Baseline& baseline, const std::vector<Call>& calls) {
+  int64_t requests = 0;
+  for (const Window& window : baseline.windows) requests += window.requests;
+  const auto first = std::lower_bound(calls.begin(), calls.end(), baseline.begin_ns, StartsBefore);
+  const auto last = std::lower_bound(first, calls.end(), baseline.end_ns, StartsBefore);
+  return requests == 0 ? 0 : static_cast<double>(last - first) / static_cast<double>(requests);
+}
+
 int64_t DefaultFailFast(absl::Span<const Request> requests) {
   std::vector<int64_t> answers;
   for (const Request& request : requests) {
@@ -41,21 +58,8 @@ int64_t DefaultFailFast(absl::Span<const Request> requests) {
   return std::max<int64_t>(50'000'000, p99_ns + 20'000'000);
 }
 
-}  // namespace
-
-double BreakerScene::Expected(int64_t from_ns, int64_t to_ns) const {
-  const auto requests = timeline->requests.find(load->name());
-  if (requests == timeline->requests.end()) return 0;
-  return calls_per_request * static_cast<double>(IntendedWithin(requests->second, from_ns, to_ns).size());
-}
-
-int64_t BreakerScene::CallsBetween(int64_t from_ns, int64_t to_ns) const {
-  const auto first = std::lower_bound(calls.begin(), calls.end(), from_ns + 1, StartsBefore);
-  return std::max<int64_t>(std::lower_bound(first, calls.end(), to_ns, StartsBefore) - first, 0);
-}
-
-BreakerScene SceneOf(const CircuitBreaker& spec, const Timeline& timeline, const Load& load,
-                     const FaultTime& time, const Baseline& baseline, const Stalls& stalls) {
+BreakerScene WholeOf(const CircuitBreaker& spec, const Timeline& timeline, const Load& load, const FaultTime& time,
+                     const Baseline& baseline, const Stalls& stalls) {
   BreakerScene scene;
   scene.spec = &spec;
   scene.timeline = &timeline;
@@ -68,11 +72,15 @@ BreakerScene SceneOf(const CircuitBreaker& spec, const Timeline& timeline, const
                  [](const Call& call) { return IsCall(call.result); });
   }
   scene.calls_per_request = CallsPerRequest(baseline, scene.calls);
+  scene.calls_of_all = scene.calls_per_request;
   scene.begin_ns = *time.injected_ns;
   scene.over_ns = *time.over_ns;
   scene.complete_ns = CompleteUntil(timeline, load);
   if (!timeline.footer) scene.complete_ns = std::min(scene.complete_ns, timeline.last_ns - kDeliveryNs);
   scene.peer_dead = time.AnyKill();
+  scene.cross_host_ns = CrossHostNs(timeline);
+  scene.names_gone = std::any_of(time.parts.begin(), time.parts.end(),
+                                 [](const FaultTime::Part& part) { return part.fault->has_dns(); });
 
   const int64_t open_ns = Nanos(spec.open_time());
   scene.open_at_least_ns = open_ns - std::max<int64_t>(open_ns / 20, 100'000'000);
@@ -84,25 +92,150 @@ BreakerScene SceneOf(const CircuitBreaker& spec, const Timeline& timeline, const
   return scene;
 }
 
-std::optional<Obstacle> VisibilityGate(const BreakerScene& scene) {
+std::map<uint32_t, std::vector<Call>> BySource(const std::vector<Call>& calls) {
+  std::map<uint32_t, std::vector<Call>> by_source;
+  for (const Call& call : calls) by_source[call.source_pid].push_back(call);
+  return by_source;
+}
+
+// Calls of processes that made none during the baseline are more than a few: who was there then cannot be followed.
+bool ComeAndGo(const BreakerScene& whole, const std::map<uint32_t, std::vector<Call>>& by_source) {
+  int64_t late = 0;
+  int64_t all = 0;
+  for (const auto& [source, calls] : by_source) {
+    const auto after =
+        calls.end() - std::lower_bound(calls.begin(), calls.end(), whole.baseline.end_ns, StartsBefore);
+    all += after;
+    if (after == static_cast<int64_t>(calls.size())) late += after;
+  }
+  return static_cast<double>(late) > std::max(kExpectedInOpenTime, kMostUnseen * static_cast<double>(all));
+}
+
+std::string Names(const std::vector<BreakerScene>& each) {
+  std::vector<std::string> names;
+  for (const BreakerScene& scene : each) {
+    if (names.size() < kMostNamed) names.push_back(scene.who);
+  }
+  std::string text = absl::StrJoin(names, ", ");
+  if (each.size() > kMostNamed) absl::StrAppend(&text, " and ", each.size() - kMostNamed, " more");
+  return text;
+}
+
+}  // namespace
+
+std::string BreakerScene::Lead() const { return who.empty() ? "" : absl::StrCat(who, ": "); }
+
+double BreakerScene::Expected(int64_t from_ns, int64_t to_ns) const {
+  const auto requests = timeline->requests.find(load->name());
+  if (requests == timeline->requests.end()) return 0;
+  return calls_per_request * static_cast<double>(IntendedWithin(requests->second, from_ns, to_ns).size());
+}
+
+int64_t BreakerScene::CallsBetween(int64_t from_ns, int64_t to_ns) const {
+  const auto first = std::lower_bound(calls.begin(), calls.end(), from_ns + 1, StartsBefore);
+  return std::max<int64_t>(std::lower_bound(first, calls.end(), to_ns, StartsBefore) - first, 0);
+}
+
+int64_t BreakerScene::AliveFrom(int64_t opened_ns) const {
+  for (const Call& call : calls) {
+    if (call.start_ns > opened_ns && call.result == ANSWERED) return std::min(call.start_ns, over_ns);
+  }
+  return over_ns;
+}
+
+BreakerScene::Failures BreakerScene::FailedCalls() const {
+  Failures failures;
+  for (const Call& call : calls) {
+    if (!IsFailedCall(call.result) || call.end_ns < begin_ns || call.start_ns > over_ns) continue;
+    ++failures.count;
+    if (!failures.first_ns || call.end_ns < *failures.first_ns) failures.first_ns = call.end_ns;
+  }
+  const Refusals refusals =
+      RefusalsWithin(*timeline, spec->edge(), begin_ns, over_ns, source);
+  failures.count += refusals.count;
+  if (refusals.first_ns && (!failures.first_ns || *refusals.first_ns < *failures.first_ns)) {
+    failures.first_ns = refusals.first_ns;
+  }
+  return failures;
+}
+
+BreakerScenes ScenesOf(const CircuitBreaker& spec, const Timeline& timeline, const Load& load,
+                       const FaultTime& time, const Baseline& baseline, const Stalls& stalls) {
+  BreakerScenes scenes;
+  scenes.whole = WholeOf(spec, timeline, load, time, baseline, stalls);
+  const std::map<uint32_t, std::vector<Call>> by_source = BySource(scenes.whole.calls);
+  std::vector<BreakerScene> each;
+  double unseen = 0;
+  int64_t unseen_sources = 0;
+  for (const auto& [source, calls] : by_source) {
+    BreakerScene scene = scenes.whole;
+    scene.source = source;
+    scene.calls = calls;
+    scene.calls_per_request = CallsPerRequest(baseline, calls);
+    scene.who = source == 0 ? "processes that are not known" : absl::StrCat("process ", source);
+    if (scene.calls_per_request < kLeastShare * scenes.whole.calls_of_all) {
+      ++unseen_sources;
+      unseen += MeanPerRequest(baseline, calls);
+      continue;
+    }
+    each.push_back(std::move(scene));
+  }
+  std::stable_sort(each.begin(), each.end(), [](const BreakerScene& a, const BreakerScene& b) {
+    return a.calls_per_request > b.calls_per_request;
+  });
+  const bool told_apart = by_source.size() > 1 || (by_source.size() == 1 && by_source.begin()->first != 0);
+  if (!told_apart || each.empty() || ComeAndGo(scenes.whole, by_source)) {
+    scenes.sources = !told_apart ? "not told apart; all calls are taken together"
+                                 : absl::StrCat(Counted(static_cast<int64_t>(by_source.size()), "caller"),
+                                                " that come and go during the run: all calls are taken together");
+    scenes.each = {scenes.whole};
+    return scenes;
+  }
+  scenes.sources = Names(each);
+  if (unseen_sources > 0) {
+    absl::StrAppend(&scenes.sources, ", and ", Grouped(unseen_sources), " with too few calls to be judged");
+  }
+  if (unseen > kMostUnseen * scenes.whole.calls_of_all) {
+    scenes.obstacle = Obstacle{
+        absl::StrCat(Counted(unseen_sources, "caller"), " make too few calls each over edge ",
+                     spec.edge(), " to be judged, but ", HumanPercent(100 * unseen / scenes.whole.calls_of_all),
+                     " of all calls together"),
+        "let fewer processes call, or raise `rate`"};
+  }
+  if (each.size() == 1) each[0].who.clear();
+  scenes.whole.calls.clear();
+  for (const BreakerScene& scene : each) {
+    scenes.whole.calls.insert(scenes.whole.calls.end(), scene.calls.begin(), scene.calls.end());
+  }
+  std::stable_sort(scenes.whole.calls.begin(), scenes.whole.calls.end(),
+                   [](const Call& a, const Call& b) { return a.start_ns < b.start_ns; });
+  scenes.each = std::move(each);
+  return scenes;
+}
+
+std::optional<Obstacle> CallsGate(const BreakerScene& scene) {
   const std::string& edge = scene.spec->edge();
   if (scene.calls_per_request < 0.01) {
     return Obstacle{
         absl::StrCat("load ", scene.load->name(), " makes no calls over edge ", edge, " at baseline"),
         "check the edge's address, and that these requests need it; a cache hides calls too"};
   }
-  const int64_t open_ns = Nanos(scene.spec->open_time());
-  const double seconds = static_cast<double>(scene.over_ns - scene.begin_ns) / 1e9;
-  if (seconds <= 0) {
+  if (scene.over_ns <= scene.begin_ns) {
     return Obstacle{"the fault was over at once",
                     "give the fault a longer `for`, or `kill` a `restart_after`"};
   }
+  return std::nullopt;
+}
+
+std::optional<Obstacle> VisibilityGate(const BreakerScene& scene) {
+  const int64_t open_ns = Nanos(scene.spec->open_time());
+  const double seconds = static_cast<double>(scene.over_ns - scene.begin_ns) / 1e9;
   const double expected =
       scene.Expected(scene.begin_ns, scene.over_ns) / seconds * static_cast<double>(open_ns) / 1e9;
   if (scene.open_at_least_ns < kShortestOpenNs || expected < kExpectedInOpenTime) {
     return Obstacle{absl::StrCat("an open time of ", HumanNanos(open_ns),
                                  " is too short to be seen: ", static_cast<int64_t>(expected),
-                                 " calls over edge ", edge, " would be missing meanwhile, and ",
+                                 " calls over edge ", scene.spec->edge(), " would be missing meanwhile, and ",
                                  static_cast<int64_t>(kExpectedInOpenTime), " in at least 0.5 s are needed"),
                     "raise `rate`, or the breaker's open time"};
   }

@@ -1,9 +1,8 @@
 #include "controller/assertions/circuit_breaker.h"
 
 #include <algorithm>
-#include <queue>
-#include <vector>
 
+#include "controller/assertions/breaker_simulation.h"
 #include "controller/assertions/timeline_builder.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -13,135 +12,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-using Reply = TimelineBuilder::Reply;
-
-constexpr double kInjected = 12;
-constexpr double kHealed = 22;
-constexpr double kEnd = 45;
-
-// A service with a breaker, and what is wrong with it. It gives a call 300 ms, then answers with a fallback.
-struct Breaker {
-  int trips_at = 6;      // failures in a row; 0: never
-  double open_time = 2;  // seconds
-  int probes = 1;        // at a time
-  bool closes = true;
-  bool reopens = true;    // a failed probe opens it again
-  double open_ms = 2;     // how long an answer takes while it is open
-  bool dead = false;      // the peer is dead while the fault acts: calls are refused at once
-  double opens_late = 0;  // ignores that many seconds of failures
-};
-
-// Sends requests from 0 to kEnd through it, as a service would behave.
-class Simulation {
- public:
-  explicit Simulation(const Breaker& breaker) : breaker_(breaker) {
-    if (breaker.dead) {
-      builder_.Kill("gone", kInjected, kHealed);
-    } else {
-      builder_.Latency("slow", kInjected, kHealed);
-    }
-    for (int64_t i = 0; i < static_cast<int64_t>(kEnd / TimelineBuilder::kEverySeconds); ++i) {
-      const double at = static_cast<double>(i) * TimelineBuilder::kEverySeconds;
-      Learn(at);
-      Send(at);
-    }
-    if (breaker.dead) CountRefused();
-  }
-
-  TimelineBuilder& builder() { return builder_; }
-
- private:
-  struct Failure {
-    double at;
-    bool probe;
-    bool operator<(const Failure& other) const { return at > other.at; }
-  };
-
-  // What the breaker has learned of its calls by now.
-  void Learn(double now) {
-    while (!outcomes_.empty() && outcomes_.top().at <= now) {
-      const Failure failure = outcomes_.top();
-      outcomes_.pop();
-      if (failure.at < kInjected + 0.3 + breaker_.opens_late) continue;
-      ++in_a_row_;
-      if (failure.probe) {
-        half_open_ = 0;
-        if (breaker_.reopens) open_until_ = failure.at + breaker_.open_time;
-        if (!breaker_.reopens) open_ = false, in_a_row_ = -1000;
-      } else if (!open_ && breaker_.trips_at > 0 && in_a_row_ >= breaker_.trips_at) {
-        open_ = true;
-        open_until_ = failure.at + breaker_.open_time;
-      }
-    }
-  }
-
-  void Send(double at) {
-    const bool failing = at >= kInjected && at < kHealed;
-    if (open_) {
-      const bool may_probe = at >= open_until_ && half_open_ < breaker_.probes;
-      if (!may_probe || (!failing && !breaker_.closes)) {
-        builder_.Add(at, Reply{breaker_.open_ms, DEGRADED});
-        return;
-      }
-      if (failing) {
-        ++half_open_;
-      } else {
-        open_ = false;
-        half_open_ = 0;
-        in_a_row_ = 0;
-      }
-    }
-    if (!failing) {
-      builder_.Add(at, Reply{10, OK}).AddCall(at + 0.001, 8, ANSWERED);
-    } else if (breaker_.dead) {
-      builder_.Add(at, Reply{1, DEGRADED});
-      refused_.push_back(at);
-      outcomes_.push({at + 0.001, open_});
-    } else {
-      builder_.Add(at, Reply{302, DEGRADED}).AddCall(at + 0.001, 300, CALLER_LEFT);
-      outcomes_.push({at + 0.301, open_});
-    }
-  }
-
-  // The relay only counts what is refused, and says so four times a second.
-  void CountRefused() {
-    for (int64_t quarter = 0; quarter < static_cast<int64_t>(4 * kEnd); ++quarter) {
-      const double at = static_cast<double>(quarter) / 4;
-      builder_.Refused(
-          at, std::count_if(refused_.begin(), refused_.end(), [at](double each) { return each < at; }));
-    }
-  }
-
-  Breaker breaker_;
-  TimelineBuilder builder_;
-  std::priority_queue<Failure> outcomes_;
-  std::vector<double> refused_;
-  int in_a_row_ = 0;
-  bool open_ = false;
-  double open_until_ = 0;
-  int half_open_ = 0;
-};
-
-CircuitBreaker OpenFor2s() {
-  CircuitBreaker spec;
-  spec.set_edge("recommend");
-  spec.set_load("checkout");
-  spec.mutable_open_time()->set_seconds(2);
-  spec.mutable_opens_within()->set_seconds(5);
-  spec.set_probes(1);
-  return spec;
-}
-
-Verdict Judged(const TimelineBuilder& builder, const CircuitBreaker& spec = OpenFor2s()) {
-  return JudgeCircuitBreaker(spec, builder.Build()).verdict;
-}
-
-Verdict Judged(const Breaker& breaker, const CircuitBreaker& spec = OpenFor2s()) {
-  return Judged(Simulation(breaker).builder(), spec);
-}
-
 TEST(CircuitBreaker, PassesWhenItOpensFailsFastProbesAndCloses) {
-  const Verdict verdict = Judged(Breaker());
+  const Verdict verdict = Judged(SimulatedBreaker());
   EXPECT_EQ(verdict.result(), Verdict::PASS) << verdict.DebugString();
   EXPECT_THAT(verdict.reason(), HasSubstr("after the first failed call (limit 5 s)"));
   EXPECT_THAT(verdict.reason(), HasSubstr("p99 of the answers while it was open is 2.0 ms (limit 50.0 ms)"));
@@ -150,7 +22,7 @@ TEST(CircuitBreaker, PassesWhenItOpensFailsFastProbesAndCloses) {
 }
 
 TEST(CircuitBreaker, PassesWithSeveralProbesWhereTheyAreAllowed) {
-  Breaker breaker;
+  SimulatedBreaker breaker;
   breaker.probes = 10;
   CircuitBreaker spec = OpenFor2s();
   spec.set_probes(10);
@@ -161,8 +33,20 @@ TEST(CircuitBreaker, PassesWithSeveralProbesWhereTheyAreAllowed) {
   EXPECT_THAT(verdict.reason(), HasSubstr("let 10 calls through at once when it tried again; at most 9 may"));
 }
 
+TEST(CircuitBreaker, IsNotJudgedUnderADnsFault) {
+  // Calls vanish as if it had opened, and it has none.
+  TimelineBuilder builder;
+  builder.Names("gone", kInjected, kHealed).Answer(0, kEnd, Reply{});
+  for (double at = 0; at < kEnd; at += TimelineBuilder::kEverySeconds) {
+    if (at < kInjected || at >= kHealed) builder.AddCall(at, 5, ANSWERED);
+  }
+  const Verdict verdict = Judged(builder);
+  EXPECT_EQ(verdict.result(), Verdict::INCONCLUSIVE) << verdict.DebugString();
+  EXPECT_THAT(verdict.reason(), HasSubstr("calls vanish where a name cannot be resolved, with or without a breaker"));
+}
+
 TEST(CircuitBreaker, FailsWhenItNeverOpens) {
-  Breaker breaker;
+  SimulatedBreaker breaker;
   breaker.trips_at = 0;
   const Verdict verdict = Judged(breaker);
   EXPECT_EQ(verdict.result(), Verdict::FAIL);
@@ -171,7 +55,7 @@ TEST(CircuitBreaker, FailsWhenItNeverOpens) {
 }
 
 TEST(CircuitBreaker, FailsWhenItOpensTooLate) {
-  Breaker breaker;
+  SimulatedBreaker breaker;
   breaker.opens_late = 3;
   EXPECT_EQ(Judged(breaker).result(), Verdict::PASS);
   CircuitBreaker spec = OpenFor2s();
@@ -182,12 +66,83 @@ TEST(CircuitBreaker, FailsWhenItOpensTooLate) {
 }
 
 TEST(CircuitBreaker, FailsWhenItNeverCloses) {
-  Breaker breaker;
+  SimulatedBreaker breaker;
   breaker.closes = false;
   const Verdict verdict = Judged(breaker);
   EXPECT_EQ(verdict.result(), Verdict::FAIL);
   EXPECT_THAT(verdict.reason(), HasSubstr("did not close"));
   EXPECT_THAT(verdict.reason(), HasSubstr("0 % of the usual calls are answered"));
+}
+
+TEST(CircuitBreaker, FailsWhenItProbesForEverAndNeverCloses) {
+  SimulatedBreaker breaker;
+  breaker.closes = false;
+  breaker.tries_on = true;
+  const Verdict verdict = Judged(breaker);
+  EXPECT_EQ(verdict.result(), Verdict::FAIL);
+  EXPECT_THAT(verdict.reason(), HasSubstr("did not close"));
+  EXPECT_THAT(verdict.reason(), HasSubstr("it tried 11 calls meanwhile, of which 11 were answered, and did not stay closed"));
+}
+
+TEST(CircuitBreaker, FailsWhenAHangingProbeWedgesItHalfOpen) {
+  SimulatedBreaker breaker;
+  breaker.wedges = true;
+  const Verdict verdict = Judged(breaker);
+  EXPECT_EQ(verdict.result(), Verdict::FAIL);
+  EXPECT_THAT(verdict.reason(), HasSubstr("did not close"));
+  EXPECT_THAT(verdict.reason(), HasSubstr("it has tried nothing since the probe at 14.3 s"));
+  EXPECT_THAT(verdict.reason(), HasSubstr("wedged half-open"));
+}
+
+TEST(CircuitBreaker, FailsWhenItNeverTriesAgain) {
+  SimulatedBreaker breaker;
+  breaker.open_time = 1000;
+  const Verdict verdict = Judged(breaker);
+  EXPECT_EQ(verdict.result(), Verdict::FAIL);
+  EXPECT_THAT(verdict.reason(), HasSubstr("it has tried nothing since it opened at 12.3 s"));
+}
+
+TEST(CircuitBreaker, OpensInTimeExactlyOnTheBudgetAndNoLater) {
+  // The first call fails 0.301 s after the injection; the last one begins 25 ms later.
+  CircuitBreaker spec = OpenFor2s();
+  spec.mutable_opens_within()->set_seconds(0);
+  spec.mutable_opens_within()->set_nanos(25'000'000);
+  EXPECT_EQ(Judged(SimulatedBreaker(), spec).result(), Verdict::PASS);
+  spec.mutable_opens_within()->set_nanos(24'999'999);
+  const Verdict verdict = Judged(SimulatedBreaker(), spec);
+  EXPECT_EQ(verdict.result(), Verdict::FAIL);
+  EXPECT_EQ(verdict.measured(), "25.0 ms");
+}
+
+TEST(CircuitBreaker, IsInconclusiveWhenOneAnswerTooFewTellsThatItFailsFast) {
+  // 25 calls are missing in an open time of 2 s at 12.5/s, and 20 answers are needed.
+  TimelineBuilder builder = Simulation(SimulatedBreaker()).builder();
+  Timeline timeline = builder.Build();
+  auto& requests = timeline.requests["checkout"];
+  int kept = 0;
+  requests.erase(std::remove_if(requests.begin(), requests.end(),
+                                [&](const Request& request) {
+                                  const bool open = request.outcome == DEGRADED && request.AnswerNs() < 100'000'000;
+                                  return open && ++kept > 19;
+                                }),
+                 requests.end());
+  const Verdict verdict = JudgeCircuitBreaker(OpenFor2s(), timeline).verdict;
+  EXPECT_EQ(verdict.result(), Verdict::INCONCLUSIVE) << verdict.DebugString();
+}
+
+TEST(CircuitBreakerWithoutHalfOpen, LetsAllCallsBackAndMustOpenAgainAsFastAsTheFirstTime) {
+  // As outlier detection: once the open time is over every call comes back until enough have failed.
+  SimulatedBreaker breaker;
+  breaker.probes = 1000;
+  CircuitBreaker spec = OpenFor2s();
+  spec.set_probes(0);
+  spec.mutable_opens_within()->set_seconds(1);
+  const Verdict verdict = Judged(breaker, spec);
+  EXPECT_EQ(verdict.result(), Verdict::PASS) << verdict.DebugString();
+  EXPECT_THAT(verdict.reason(), HasSubstr("at once at most (no limit)"));
+  breaker.reopens = false;
+  EXPECT_EQ(Judged(breaker, spec).result(), Verdict::FAIL);
+  EXPECT_THAT(Judged(breaker, spec).reason(), HasSubstr("did not stay open after calls came back and failed"));
 }
 
 TEST(CircuitBreaker, FailsWhenItClosesOneBinAfterTheBudget) {
@@ -196,16 +151,16 @@ TEST(CircuitBreaker, FailsWhenItClosesOneBinAfterTheBudget) {
   CircuitBreaker spec = OpenFor2s();
   spec.mutable_closes_within()->set_seconds(1);
   spec.mutable_closes_within()->set_nanos(500'000'000);
-  const Verdict verdict = Judged(Breaker(), spec);
+  const Verdict verdict = Judged(SimulatedBreaker(), spec);
   EXPECT_EQ(verdict.result(), Verdict::PASS);
   EXPECT_EQ(verdict.measured(), "1.5 s");
   EXPECT_EQ(verdict.margin(), "0.0 ms");
   spec.mutable_closes_within()->set_nanos(400'000'000);
-  EXPECT_EQ(Judged(Breaker(), spec).result(), Verdict::FAIL);
+  EXPECT_EQ(Judged(SimulatedBreaker(), spec).result(), Verdict::FAIL);
 }
 
 TEST(CircuitBreaker, FailsWhenItFloodsTheDependencyWithProbes) {
-  Breaker breaker;
+  SimulatedBreaker breaker;
   breaker.probes = 1000;
   const Verdict verdict = Judged(breaker);
   EXPECT_EQ(verdict.result(), Verdict::FAIL);
@@ -213,7 +168,7 @@ TEST(CircuitBreaker, FailsWhenItFloodsTheDependencyWithProbes) {
 }
 
 TEST(CircuitBreaker, FailsWhenAFailedProbeDoesNotOpenItAgain) {
-  Breaker breaker;
+  SimulatedBreaker breaker;
   breaker.reopens = false;
   const Verdict verdict = Judged(breaker);
   EXPECT_EQ(verdict.result(), Verdict::FAIL);
@@ -221,7 +176,7 @@ TEST(CircuitBreaker, FailsWhenAFailedProbeDoesNotOpenItAgain) {
 }
 
 TEST(CircuitBreaker, FailsWhenItProbesTooSoon) {
-  Breaker breaker;
+  SimulatedBreaker breaker;
   breaker.open_time = 1.2;
   const Verdict verdict = Judged(breaker);
   EXPECT_EQ(verdict.result(), Verdict::FAIL);
@@ -232,7 +187,7 @@ TEST(CircuitBreaker, FailsWhenItProbesTooSoon) {
 }
 
 TEST(CircuitBreaker, FailsWhenItIsSlowWhileOpen) {
-  Breaker breaker;
+  SimulatedBreaker breaker;
   breaker.open_ms = 50;
   EXPECT_EQ(Judged(breaker).result(), Verdict::PASS);
   breaker.open_ms = 50.001;
@@ -244,7 +199,7 @@ TEST(CircuitBreaker, FailsWhenItIsSlowWhileOpen) {
 
 TEST(CircuitBreaker, DoesNotTakeAServiceThatHangsForAnOpenBreaker) {
   // Calls stop, but no request is answered either.
-  Breaker breaker;
+  SimulatedBreaker breaker;
   breaker.open_ms = 1900;
   EXPECT_EQ(Judged(breaker).result(), Verdict::FAIL);
 }
@@ -262,7 +217,7 @@ TEST(CircuitBreaker, IsInconclusiveWhenNoCallFailed) {
 }
 
 TEST(CircuitBreaker, IsInconclusiveWhenTheFaultWasTooShortToOpenIt) {
-  Breaker breaker;
+  SimulatedBreaker breaker;
   breaker.trips_at = 0;
   CircuitBreaker spec = OpenFor2s();
   spec.mutable_opens_within()->set_seconds(60);
@@ -281,12 +236,12 @@ TEST(CircuitBreaker, IsInconclusiveWhenTheOpenTimeIsTooShortToBeSeen) {
   CircuitBreaker spec = OpenFor2s();
   spec.mutable_open_time()->set_seconds(0);
   spec.mutable_open_time()->set_nanos(499'000'000);
-  EXPECT_EQ(Judged(Breaker(), spec).result(), Verdict::INCONCLUSIVE);
-  EXPECT_THAT(Judged(Breaker(), spec).reason(), HasSubstr("too short to be seen"));
+  EXPECT_EQ(Judged(SimulatedBreaker(), spec).result(), Verdict::INCONCLUSIVE);
+  EXPECT_THAT(Judged(SimulatedBreaker(), spec).reason(), HasSubstr("too short to be seen"));
 }
 
 TEST(CircuitBreaker, IsInconclusiveWhenTheRunEndsBeforeItCouldClose) {
-  Breaker breaker;
+  SimulatedBreaker breaker;
   breaker.closes = false;
   CircuitBreaker spec = OpenFor2s();
   spec.mutable_closes_within()->set_seconds(30);
@@ -296,15 +251,37 @@ TEST(CircuitBreaker, IsInconclusiveWhenTheRunEndsBeforeItCouldClose) {
 }
 
 TEST(CircuitBreakerOfADeadPeer, PassesWhenAttemptsStop) {
-  Breaker breaker;
+  SimulatedBreaker breaker;
   breaker.dead = true;
   const Verdict verdict = Judged(breaker);
   EXPECT_EQ(verdict.result(), Verdict::PASS) << verdict.DebugString();
   EXPECT_THAT(verdict.reason(), HasSubstr("tried to call the dead peer"));
 }
 
+TEST(CircuitBreakerOfADeadPeer, PassesWhenItCallsThePeerThatAnswersBeforeItsHealingIsConfirmed) {
+  SimulatedBreaker breaker;
+  breaker.dead = true;
+  breaker.confirmed_late = 1;
+  const Verdict verdict = Judged(breaker);
+  EXPECT_EQ(verdict.result(), Verdict::PASS) << verdict.DebugString();
+}
+
+TEST(CircuitBreakerOfADeadPeer, DoesNotTakeTheFailuresThatOpenItForAttemptsWhileOpen) {
+  // A look a second, from before, among and after the failures that open it: spread over a second they are few.
+  for (const double first_look : {0.002, 0.012, 0.022, 0.102, 0.502, 0.902}) {
+    SimulatedBreaker breaker;
+    breaker.dead = true;
+    breaker.cut = true;
+    breaker.opens_late = -0.3;
+    breaker.looks_every = 1;
+    breaker.first_look = first_look;
+    const Verdict verdict = Judged(breaker);
+    EXPECT_EQ(verdict.result(), Verdict::PASS) << first_look << verdict.DebugString();
+  }
+}
+
 TEST(CircuitBreakerOfADeadPeer, FailsWhenAttemptsGoOnAlthoughNoneArrives) {
-  Breaker breaker;
+  SimulatedBreaker breaker;
   breaker.dead = true;
   breaker.trips_at = 0;
   const Verdict verdict = Judged(breaker);
@@ -313,7 +290,7 @@ TEST(CircuitBreakerOfADeadPeer, FailsWhenAttemptsGoOnAlthoughNoneArrives) {
 }
 
 TEST(CircuitBreakerOfADeadPeer, FailsWhenItProbesTooOften) {
-  Breaker breaker;
+  SimulatedBreaker breaker;
   breaker.dead = true;
   // One request in 27 still tries: quiet enough to count as open, and ten times what the open time allows.
   breaker.open_time = 0.13;
@@ -344,7 +321,7 @@ TEST(CircuitBreakerOfADeadPeer, CannotCloseWhenThePeerStaysDead) {
 }
 
 TEST(CircuitBreaker, IsFinalOnceCallsAreBack) {
-  TimelineBuilder builder = Simulation(Breaker()).builder();
+  TimelineBuilder builder = Simulation(SimulatedBreaker()).builder();
   builder.StillRunningAt(kEnd);
   const Judgement judgement = JudgeCircuitBreaker(OpenFor2s(), builder.Build());
   EXPECT_EQ(judgement.verdict.result(), Verdict::PASS);
@@ -352,7 +329,7 @@ TEST(CircuitBreaker, IsFinalOnceCallsAreBack) {
 }
 
 TEST(CircuitBreaker, IsNotFinalWhileItMayStillClose) {
-  Breaker breaker;
+  SimulatedBreaker breaker;
   breaker.closes = false;
   TimelineBuilder builder = Simulation(breaker).builder();
   CircuitBreaker spec = OpenFor2s();

@@ -79,6 +79,12 @@ FaultTime TimeOf(const Timeline& timeline, absl::string_view name) {
   return time;
 }
 
+int64_t CrossHostNs(const Timeline& timeline) {
+  const Header& header = timeline.header;
+  // Either of the two may be off by as much.
+  return header.agent_clock_uncertainty_ns_size() > 1 ? 2 * header.clock_uncertainty_ns() : 0;
+}
+
 std::optional<int64_t> FirstInjection(const Timeline& timeline) {
   std::optional<int64_t> first;
   for (const FaultSpan& span : timeline.faults) {

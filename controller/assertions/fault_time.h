@@ -43,6 +43,9 @@ bool LeavesPeerDead(const Fault& fault);
 // When the fault no longer acted, as for FaultTime::over_ns.
 std::optional<int64_t> OverAt(const Timeline& timeline, const FaultTime::Part& part);
 
+// How far apart the same moment may be on two hosts' records: zero when one agent has seen everything.
+int64_t CrossHostNs(const Timeline& timeline);
+
 // The earliest injection of any fault in the run; none was injected: nullopt.
 std::optional<int64_t> FirstInjection(const Timeline& timeline);
 

@@ -105,6 +105,18 @@ TEST(FaultGate, TakesConnectionsAloneAsEvidenceOfLatency) {
   EXPECT_THAT(Faults(builder), HasSubstr("fault slow touched no traffic: nothing crossed edge recommend"));
 }
 
+TEST(FaultGate, WantsAQueryAnsweredAsTheDnsFaultSays) {
+  TimelineBuilder builder = TimelineBuilder().Names("gone", 1, 2);
+  EXPECT_THAT(Faults(builder), IsEmpty());
+  Evidence& evidence = *builder.Event("gone", FaultEvent::HEALED).mutable_evidence();
+  evidence.clear_answered();
+  EXPECT_EQ(Faults(builder),
+            "fault gone was not observed: orders asked for none of recommend.test while it acted (it asked 3 times for other "
+            "names)");
+  evidence.clear_forwarded();
+  EXPECT_EQ(Faults(builder), "fault gone was not observed: orders asked for none of recommend.test while it acted");
+}
+
 TEST(FaultGate, WantsEveryKilledProcessGone) {
   TimelineBuilder builder = TimelineBuilder().Kill("gone", 1, 2);
   builder.Event("gone", FaultEvent::HEALED).mutable_evidence()->set_gone(1);
@@ -112,6 +124,30 @@ TEST(FaultGate, WantsEveryKilledProcessGone) {
   builder.Event("gone", FaultEvent::HEALED).mutable_evidence()->set_gone(0);
   builder.Event("gone", FaultEvent::HEALED).mutable_evidence()->set_signalled(0);
   EXPECT_THAT(Faults(builder), HasSubstr("no process of recommend was there"));
+}
+
+TEST(FaultGate, WantsAQuotaToHaveThrottled) {
+  TimelineBuilder builder = TimelineBuilder().Quota("starved", 1, 2);
+  EXPECT_THAT(Faults(builder), IsEmpty());
+  Evidence& evidence = *builder.Event("starved", FaultEvent::HEALED).mutable_evidence();
+  evidence.set_throttled_ns(0);
+  evidence.set_achieved_percent(3);
+  EXPECT_EQ(Faults(builder),
+            "fault starved held nothing back: recommend was never throttled, and used 3 % of what it might of the 20 % that "
+            "it was left");
+}
+
+TEST(FaultGate, WantsBurnersToHaveHadHalfOfWhatWasAskedFor) {
+  TimelineBuilder builder = TimelineBuilder().CpuLoad("busy", 1, 2);
+  EXPECT_THAT(Faults(builder), IsEmpty());
+  Evidence& evidence = *builder.Event("busy", FaultEvent::HEALED).mutable_evidence();
+  evidence.set_achieved_percent(37.5);
+  EXPECT_THAT(Faults(builder), IsEmpty());
+  evidence.set_achieved_percent(37.4);
+  EXPECT_EQ(Faults(builder), "fault busy did not act as asked: its burners used 37.4 % of their cores, and 75 % was asked for");
+  evidence.set_achieved_percent(75);
+  evidence.set_burned_ns(0);
+  EXPECT_THAT(Faults(builder), HasSubstr("fault busy did not act as asked"));
 }
 
 TEST(FaultGate, CaresForHealingOnlyWhereItMatters) {

@@ -6,6 +6,7 @@
 #include "controller/assertions/circuit_breaker.h"
 #include "controller/assertions/gates.h"
 #include "controller/assertions/guardrails.h"
+#include "controller/assertions/rate_limiter.h"
 #include "controller/assertions/recovery.h"
 #include "controller/assertions/timeout.h"
 #include "controller/assertions/verdicts.h"
@@ -23,6 +24,8 @@ Judgement JudgeKind(const Assertion& assertion, const Timeline& timeline) {
       return JudgeRecovery(assertion.recovery(), timeline);
     case Assertion::kCircuitBreaker:
       return JudgeCircuitBreaker(assertion.circuit_breaker(), timeline);
+    case Assertion::kRateLimiter:
+      return JudgeRateLimiter(assertion.rate_limiter(), timeline);
     case Assertion::KIND_NOT_SET:
       break;
   }

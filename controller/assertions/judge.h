@@ -27,6 +27,9 @@ std::string SteadyViolation(const Timeline& timeline);
 // The first guardrail that the timeline trips, in one sentence with the figures; empty: none.
 std::string TrippedGuardrail(const Timeline& timeline);
 
+// What proves that an injected fault fires, in words: "1,460 calls on 12 connections held back; achieved p50 ...".
+std::string SeenText(const Fault& fault, const Evidence& evidence);
+
 // The result of a finished run: verdicts, faults, ending, notes and exit code (see README.md).
 RunResult Summarize(const Timeline& timeline);
 

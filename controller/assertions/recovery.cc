@@ -43,6 +43,8 @@ Clock ClockOf(const Recovery& spec, const FaultTime& time, const Timeline& timel
       clock.start_ns = std::max(clock.start_ns, *part.span->injected_ns);
   }
   clock.stops = NextOtherInjection(timeline, time, clock.start_ns);
+  // The fault's host may have been early with its "healed", as the load's clock has it.
+  clock.start_ns += CrossHostNs(timeline);
   return clock;
 }
 

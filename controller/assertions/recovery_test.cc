@@ -80,6 +80,16 @@ TEST(Recovery, FailsOneWindowPastTheBudget) {
   EXPECT_EQ(verdict.examples_size(), 10);
 }
 
+TEST(Recovery, AddsWhatTheClocksOfTwoHostsMayBeOff) {
+  Timeline timeline = BadFor(10.1).Build();
+  EXPECT_EQ(JudgeRecovery(Within10s(), timeline).verdict.result(), Verdict::FAIL);
+  timeline.header.set_clock_uncertainty_ns(60'000'000);
+  (*timeline.header.mutable_agent_clock_uncertainty_ns())["shop-1"] = 60'000'000;
+  EXPECT_EQ(JudgeRecovery(Within10s(), timeline).verdict.result(), Verdict::FAIL) << "one host has one clock";
+  (*timeline.header.mutable_agent_clock_uncertainty_ns())["shop-2"] = 1'000;
+  EXPECT_EQ(JudgeRecovery(Within10s(), timeline).verdict.result(), Verdict::PASS);
+}
+
 TEST(Recovery, FailsWhenItNeverReconnects) {
   const Verdict verdict = Judged(BadFor(100));
   EXPECT_EQ(verdict.result(), Verdict::FAIL);

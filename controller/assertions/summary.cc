@@ -4,12 +4,14 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "base/text.h"
 #include "controller/assertions/gates.h"
 #include "controller/assertions/judge.h"
 #include "controller/assertions/words.h"
 #include "controller/exit_code.h"
+#include "controller/placement.h"
 #include "controller/plan.h"
 
 namespace squall {
@@ -21,11 +23,19 @@ bool HealingOpen(const Fault& fault, const FaultSpan& span) {
   return span.injected_ns && !span.healed_ns && !fault.has_kill();
 }
 
+// The fault was with an agent on another host that was lost: it heals by itself, and nobody can ask it.
+bool WentWithItsAgent(const Timeline& timeline, const Fault& fault) {
+  if (!timeline.footer) return false;
+  const std::string agent = AgentOfFault(timeline.header.scenario(), fault);
+  const auto& lost = timeline.footer->lost_agents();
+  return std::any_of(lost.begin(), lost.end(), [&](const LostAgent& each) { return each.name() == agent; });
+}
+
 bool AllHealed(const Timeline& timeline) {
   if (timeline.footer && timeline.footer->not_healed_size() > 0) return false;
   for (const Fault& fault : timeline.header.scenario().faults()) {
     const FaultSpan* span = timeline.FindFault(fault.name());
-    if (span != nullptr && HealingOpen(fault, *span)) return false;
+    if (span != nullptr && HealingOpen(fault, *span) && !WentWithItsAgent(timeline, fault)) return false;
   }
   return true;
 }
@@ -90,6 +100,44 @@ std::string KillSeen(const Evidence& evidence) {
   return seen;
 }
 
+std::string CpuSeen(const Cpu& cpu, const Evidence& evidence) {
+  const std::string asked = HumanPercent(evidence.requested_percent());
+  const std::string achieved = HumanPercent(evidence.achieved_percent());
+  if (cpu.how_case() == Cpu::kQuota) {
+    return absl::StrCat(evidence.throttled_ns() > 0 ? absl::StrCat("throttled for ", Tenths(evidence.throttled_ns()), " in all")
+                                                    : "never throttled",
+                        "; used ", achieved, " of what it might, ", asked, " was left");
+  }
+  return absl::StrCat(Tenths(evidence.burned_ns()), " of processor time burned; achieved ", achieved, " of ", asked,
+                      " asked");
+}
+
+// "412 queries answered so: 206 for recommend.test A, 206 for recommend.test AAAA".
+std::string DnsSeen(const Evidence& evidence) {
+  constexpr size_t kMostNamed = 4;
+  const std::string others =
+      evidence.forwarded() == 0
+          ? ""
+          : absl::StrCat("; ", Grouped(evidence.forwarded()), evidence.forwarded() == 1 ? " other" : " others", " forwarded");
+  if (evidence.answered().empty()) return absl::StrCat("not observed: no query for its names", others);
+  int64_t all = 0;
+  std::vector<std::pair<std::string, int64_t>> names(evidence.answered().begin(), evidence.answered().end());
+  std::sort(names.begin(), names.end());
+  std::vector<std::string> parts;
+  for (const auto& [name, count] : names) {
+    all += count;
+    if (parts.size() < kMostNamed) parts.push_back(absl::StrCat(Grouped(count), " for ", name));
+  }
+  if (names.size() > kMostNamed) parts.push_back("...");
+  std::string seen = absl::StrCat(Grouped(all), all == 1 ? " query" : " queries", " answered so: ",
+                                  absl::StrJoin(parts, ", "), others);
+  if (evidence.achieved_p50_ns() > 0) {
+    absl::StrAppend(&seen, "; achieved p50 ", Tenths(evidence.achieved_p50_ns()), ", p99 ",
+                    Tenths(evidence.achieved_p99_ns()), " of ", HumanNanos(evidence.requested_ns()), " asked");
+  }
+  return seen;
+}
+
 std::string Seen(const Fault& fault, const FaultSpan& span) {
   if (span.injection_failed) {
     return span.message.empty() ? "could not be injected"
@@ -103,6 +151,12 @@ std::string Seen(const Fault& fault, const FaultSpan& span) {
       break;
     case Fault::kKill:
       seen = KillSeen(span.evidence);
+      break;
+    case Fault::kDns:
+      seen = DnsSeen(span.evidence);
+      break;
+    case Fault::kCpu:
+      seen = CpuSeen(fault.cpu(), span.evidence);
       break;
     case Fault::KIND_NOT_SET:
       break;
@@ -135,6 +189,16 @@ std::string DelayNote(const Fault& fault, const FaultSpan& span) {
   return absl::StrCat("fault ", fault.name(), " did not act as asked: half of what it held back waited ",
                       Tenths(evidence.achieved_p50_ns()), " or longer, and ",
                       HumanNanos(evidence.requested_ns()), " was asked for");
+}
+
+// Others wanted the cores as well, and the scheduler gave burners less than they wanted.
+std::string LoadNote(const Fault& fault, const FaultSpan& span) {
+  const Evidence& evidence = span.evidence;
+  if (fault.cpu().how_case() != Cpu::kLoad || evidence.burned_ns() <= 0) return "";
+  if (evidence.achieved_percent() >= 0.95 * evidence.requested_percent()) return "";
+  return absl::StrCat("fault ", fault.name(), ": its burners used ", HumanPercent(evidence.achieved_percent()),
+                      " of their cores instead of ", HumanPercent(evidence.requested_percent()),
+                      ", because others wanted them too");
 }
 
 std::string StallNote(const Timeline& timeline) {
@@ -172,6 +236,7 @@ std::vector<std::string> Notes(const Timeline& timeline) {
   for (const Load& load : scenario.load()) add(GeneratorNote(timeline, load, stalls));
   for (const Fault& fault : scenario.faults()) {
     if (const FaultSpan* span = timeline.FindFault(fault.name())) add(DelayNote(fault, *span));
+    if (const FaultSpan* span = timeline.FindFault(fault.name())) add(LoadNote(fault, *span));
   }
   for (const auto& [edge, stats] : timeline.edge_stats) {
     if (stats.empty()) continue;
@@ -188,6 +253,13 @@ std::vector<std::string> Notes(const Timeline& timeline) {
 }
 
 }  // namespace
+
+std::string SeenText(const Fault& fault, const Evidence& evidence) {
+  FaultSpan span;
+  span.injected_ns = span.healed_ns = 0;
+  span.evidence = evidence;
+  return Seen(fault, span);
+}
 
 RunResult Summarize(const Timeline& timeline) {
   const Header& header = timeline.header;

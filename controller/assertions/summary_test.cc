@@ -78,6 +78,20 @@ TEST(Summary, TakesHealingThatIsNotConfirmedOverEverything) {
   EXPECT_THAT(Summarize(timeline).not_healed(), ElementsAre("rm /run/left"));
 }
 
+TEST(Summary, TakesAFaultThatWentWithItsAgentAsTheHarnessFailing) {
+  TimelineBuilder builder = Ran(kPasses).End(Footer::HARNESS_FAILED);
+  builder.Event("slow", FaultEvent::HEALED).set_state(FaultEvent::HEALING);
+  for (Service& service : *builder.scenario.mutable_services()) service.set_on("shop-1");
+  Timeline timeline = builder.Build();
+  EXPECT_EQ(Summarize(timeline).exit_code(), 5);
+  timeline.footer->add_lost_agents()->set_name("shop-2");
+  EXPECT_EQ(Summarize(timeline).exit_code(), 5) << "the fault's agent is still there";
+  timeline.footer->add_lost_agents()->set_name("shop-1");
+  EXPECT_EQ(Summarize(timeline).exit_code(), 3);
+  timeline.footer->add_not_healed("agent shop-2: rm /run/left");
+  EXPECT_EQ(Summarize(timeline).exit_code(), 5);
+}
+
 TEST(Summary, NeedsNoHealingOfAKill) {
   TimelineBuilder builder = Ran(kPasses).Kill("dead", 24, -1);
   builder.Event("dead", FaultEvent::HEALED).set_state(FaultEvent::HEALING);
@@ -115,6 +129,29 @@ TEST(Summary, TellsWhatWasSeenOfEachFault) {
   EXPECT_EQ(run.faults(0).injected_ns(), 12'000'000'000);
   EXPECT_EQ(run.faults(0).healed_ns(), 22'000'000'000);
   EXPECT_EQ(run.faults(1).seen(), "2 of 2 processes gone, started again once");
+}
+
+TEST(Summary, TellsOfProcessorTimeThatWasTakenAway) {
+  TimelineBuilder builder = Ran(kPasses).Quota("starved", 23, 24).CpuLoad("busy", 25, 26);
+  RunResult run = Summarize(builder.Build());
+  ASSERT_EQ(run.faults_size(), 3);
+  EXPECT_EQ(run.faults(1).what(), "recommend gets 20 % of the processor time that it may use");
+  EXPECT_EQ(run.faults(1).seen(), "throttled for 8.2 s in all; used 19.8 % of what it might, 20 % was left");
+  EXPECT_EQ(run.faults(2).what(), "75 % of every core that recommend may run on kept busy");
+  EXPECT_EQ(run.faults(2).seen(), "15.0 s of processor time burned; achieved 74.9 % of 75 % asked");
+  builder.Event("starved", FaultEvent::HEALED).mutable_evidence()->set_throttled_ns(0);
+  run = Summarize(builder.Build());
+  EXPECT_THAT(run.faults(1).seen(), StartsWith("never throttled; used"));
+}
+
+TEST(Summary, NotesBurnersThatGotLessThanTheyWanted) {
+  TimelineBuilder builder = Ran(kPasses).CpuLoad("busy", 23, 24);
+  Evidence& evidence = *builder.Event("busy", FaultEvent::HEALED).mutable_evidence();
+  evidence.set_achieved_percent(71.3);
+  EXPECT_THAT(Summarize(builder.Build()).notes(), IsEmpty());
+  evidence.set_achieved_percent(50);
+  EXPECT_THAT(Summarize(builder.Build()).notes(),
+              ElementsAre("fault busy: its burners used 50 % of their cores instead of 75 %, because others wanted them too"));
 }
 
 TEST(Summary, TellsHowLongHealingTook) {

@@ -61,6 +61,19 @@ class TimelineBuilder {
     return Span(name, injected, healed, evidence);
   }
 
+  // NXDOMAIN to queries of orders for recommend.test, with evidence and confirmed healing.
+  TimelineBuilder& Names(const std::string& name, double injected, double healed) {
+    Fault* fault = scenario.add_faults();
+    fault->set_name(name);
+    fault->mutable_dns()->set_service("orders");
+    fault->mutable_dns()->add_names("recommend.test");
+    fault->mutable_dns()->set_answer(Dns::ANSWER_NXDOMAIN);
+    Evidence evidence;
+    (*evidence.mutable_answered())["recommend.test A"] = 200;
+    evidence.set_forwarded(3);
+    return Span(name, injected, healed, evidence);
+  }
+
   // SIGKILL to recommend. `restarted` < 0: it stays dead.
   TimelineBuilder& Kill(const std::string& name, double killed, double restarted) {
     Fault* fault = scenario.add_faults();
@@ -74,6 +87,32 @@ class TimelineBuilder {
       evidence.set_restarts(1);
     }
     return Span(name, killed, restarted < 0 ? killed : restarted, evidence);
+  }
+
+  // recommend gets 20 %, used them up and was throttled.
+  TimelineBuilder& Quota(const std::string& name, double injected, double healed) {
+    Fault* fault = scenario.add_faults();
+    fault->set_name(name);
+    fault->mutable_cpu()->set_service("recommend");
+    fault->mutable_cpu()->set_quota(20);
+    Evidence evidence;
+    evidence.set_throttled_ns(8'200'000'000);
+    evidence.set_requested_percent(20);
+    evidence.set_achieved_percent(19.8);
+    return Span(name, injected, healed, evidence);
+  }
+
+  // 75 % of the cores of recommend, as asked.
+  TimelineBuilder& CpuLoad(const std::string& name, double injected, double healed) {
+    Fault* fault = scenario.add_faults();
+    fault->set_name(name);
+    fault->mutable_cpu()->set_service("recommend");
+    fault->mutable_cpu()->set_load(75);
+    Evidence evidence;
+    evidence.set_burned_ns(15'000'000'000);
+    evidence.set_requested_percent(75);
+    evidence.set_achieved_percent(74.9);
+    return Span(name, injected, healed, evidence);
   }
 
   // Each request that is due in [from, to) gets the reply.
@@ -102,17 +141,28 @@ class TimelineBuilder {
     return *this;
   }
 
-  TimelineBuilder& AddCall(double start, double ms, CallResult result) {
-    calls_.push_back({Ns(start), Ns(start) + Ns(ms / 1e3), result == ANSWERED ? 200 : 0, result});
+  TimelineBuilder& AddCall(double start, double ms, CallResult result, uint32_t source_pid = 0) {
+    calls_.push_back({Ns(start), Ns(start) + Ns(ms / 1e3), result == ANSWERED ? 200 : 0, result, source_pid});
+    return *this;
+  }
+
+  // A value of the metrics page of `orders`.
+  TimelineBuilder& Metric(double at, const std::string& series, double value) {
+    MetricSample& sample = *records_.emplace_back().mutable_metric();
+    sample.set_service("orders");
+    sample.set_at_ns(Ns(at));
+    sample.set_series(series);
+    sample.set_value(value);
     return *this;
   }
 
   // The edge's counter of refused connects at a time.
-  TimelineBuilder& Refused(double at, int64_t so_far) {
+  TimelineBuilder& Refused(double at, int64_t so_far, const std::map<uint32_t, int64_t>& by = {}) {
     EdgeStats& stats = *records_.emplace_back().mutable_edge_stats();
     stats.set_edge("recommend");
     stats.set_at_ns(Ns(at));
     stats.set_refused(so_far);
+    for (const auto& [source_pid, count] : by) (*stats.mutable_refused_by())[source_pid] = count;
     return *this;
   }
 

@@ -93,7 +93,10 @@ int64_t CompleteUntil(const Timeline& timeline, const Load& load) {
   int64_t complete_ns = timeline.last_ns - patience_ns - kDeliveryNs;
   auto next = std::lower_bound(requests.begin(), requests.end(), complete_ns, DueBefore);
   if (next == requests.begin()) ++next;
-  for (; next != requests.end() && next->number == std::prev(next)->number + 1; ++next) {
+  int64_t number = std::prev(next)->number;
+  for (; next != requests.end(); ++next) {
+    if (next->retried) continue;  // sent outside of the offered rate, with numbers of their own
+    if (next->number != ++number) break;
     complete_ns = next->intended_ns;
   }
   return complete_ns;

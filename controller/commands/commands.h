@@ -11,5 +11,10 @@ void AddRun(CLI::App& app, int& exit_code);
 void AddCheck(CLI::App& app, int& exit_code);
 void AddJudge(CLI::App& app, int& exit_code);
 void AddExplain(CLI::App& app, int& exit_code);
+void AddCerts(CLI::App& app, int& exit_code);
+void AddInject(CLI::App& app, int& exit_code);
+void AddStatus(CLI::App& app, int& exit_code);
+void AddHeal(CLI::App& app, int& exit_code);
+void AddAgents(CLI::App& app, int& exit_code);
 
 }  // namespace squall

@@ -12,8 +12,10 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/text.h"
+#include "controller/report/breaker_chart.h"
 #include "controller/report/chart.h"
 #include "controller/report/escape.h"
+#include "controller/report/limiter.h"
 #include "controller/report/ribbon.h"
 #include "controller/report/series.h"
 #include "controller/report/words.h"
@@ -35,7 +37,7 @@ struct LegendItem {
 
 std::string Swatch(absl::string_view css_class) {
   const absl::string_view shape = absl::StartsWith(css_class, "curve") ? "<path d=\"M0 7h14\""
-                                  : css_class == "mark"                ? "<path d=\"M7 1l6 12h-12z\""
+                                  : css_class == "mark" || css_class == "probe" ? "<path d=\"M7 1l6 12h-12z\""
                                                         : "<rect width=\"14\" height=\"14\" rx=\"2\"";
   return absl::StrCat("<svg class=\"swatch\" viewBox=\"0 0 14 14\" aria-hidden=\"true\">", shape, " class=\"",
                       css_class, "\"/></svg>");
@@ -159,6 +161,17 @@ std::string EdgeFigure(const Edge& edge, const std::string& id, const EdgeSeries
                 absl::StrCat("calls per second from ", edge.from().empty() ? "its caller" : edge.from(),
                              " to ", edge.to(), StepNote(frame.bins)),
                 Legend(items), RenderChart(chart, frame, size));
+}
+
+std::string BreakerFigure(const BreakerChart& chart) {
+  const std::vector<LegendItem> items = {{"closed", "state state-closed", ""},
+                                         {"open", "state state-open", ""},
+                                         {"half-open", "state state-half-open", ""},
+                                         {"probes", "probe", Thousands(chart.probes)}};
+  return Figure(absl::StrCat("Circuit breaker: ", chart.name),
+                absl::StrCat("its state, and below it the share of the usual calls over ", chart.edge,
+                             chart.note.empty() ? "" : "; ", chart.note),
+                Legend(items), absl::StrCat(chart.states, chart.calls));
 }
 
 std::vector<TimeChart::Mark> StallMarks(const Series& stalled, const TimeBins& bins) {
@@ -287,13 +300,18 @@ std::string ChartsHtml(const RunResult& result, const Timeline& timeline) {
         MakeEdgeSeries(Find(timeline.calls, edge.name()), Find(timeline.edge_stats, edge.name()), frame.bins);
     absl::StrAppend(&shared, EdgeFigure(edge, absl::StrCat("edge", ++number), series, frame));
   }
+  for (const BreakerChart& chart : BreakerCharts(timeline, frame)) absl::StrAppend(&shared, BreakerFigure(chart));
   absl::StrAppend(&shared, HostFigure(timeline, frame));
+  std::string limiters;
+  for (const Assertion& assertion : scenario.assertions()) {
+    if (assertion.has_rate_limiter()) absl::StrAppend(&limiters, LimiterFigures(assertion, timeline));
+  }
   std::string services;
   number = 0;
   for (const auto& [name, samples] : timeline.samples) {
     absl::StrAppend(&services, ServiceFigures(name, absl::StrCat("service", ++number), samples, frame));
   }
-  return absl::StrCat("<div class=\"charts\" tabindex=\"0\" role=\"group\" aria-label=\"Charts over time\">",
+  return absl::StrCat(limiters, "<div class=\"charts\" tabindex=\"0\" role=\"group\" aria-label=\"Charts over time\">",
                       shared, "</div>\n", services);
 }
 

@@ -1,21 +1,18 @@
 #include <algorithm>
-#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/text.h"
 #include "controller/report/charts.h"
 #include "controller/report/escape.h"
+#include "controller/report/html_parts.h"
 #include "controller/report/report.h"
 #include "controller/report/ribbon.h"
 #include "controller/report/scenario_text.h"
-#include "controller/report/style_css.h"
 #include "controller/report/words.h"
 
 namespace squall {
@@ -23,80 +20,6 @@ namespace {
 
 constexpr size_t kMostEvents = 300;
 constexpr size_t kMostCauses = 4;
-
-absl::string_view CssClass(Verdict::Result result) {
-  switch (result) {
-    case Verdict::PASS:
-      return "pass";
-    case Verdict::FAIL:
-      return "fail";
-    default:
-      return "unsure";
-  }
-}
-
-Verdict::Result AsResult(Standing standing) {
-  switch (standing) {
-    case Standing::kPass:
-      return Verdict::PASS;
-    case Standing::kInconclusive:
-      return Verdict::INCONCLUSIVE;
-    default:
-      return Verdict::FAIL;
-  }
-}
-
-// A sentence for HTML: what stands in backquotes as code, and no line break between a figure and its unit.
-std::string Prose(absl::string_view text) {
-  static constexpr absl::string_view kUnits[] = {"%",  "B",  "KiB", "MiB", "GiB", "ns",
-                                                 "us", "ms", "s",   "min", "h"};
-  std::string out;
-  bool code = false;
-  const std::string escaped = Escape(text);
-  const absl::string_view all = escaped;
-  for (size_t i = 0; i < all.size(); ++i) {
-    if (all[i] == '`' && (code || all.find('`', i + 1) != absl::string_view::npos)) {
-      absl::StrAppend(&out, code ? "</code>" : "<code>");
-      code = !code;
-      continue;
-    }
-    const bool after_figure = all[i] == ' ' && i > 0 && absl::ascii_isdigit(all[i - 1]);
-    const absl::string_view rest = all.substr(i + 1);
-    const bool before_unit =
-        after_figure && std::any_of(std::begin(kUnits), std::end(kUnits), [&](absl::string_view unit) {
-          return absl::StartsWith(rest, unit) &&
-                 (rest.size() == unit.size() || !absl::ascii_isalnum(rest[unit.size()]));
-        });
-    absl::StrAppend(&out, before_unit ? absl::string_view("&#160;") : all.substr(i, 1));
-  }
-  return out;
-}
-
-std::string Badge(Verdict::Result result, absl::string_view word) {
-  return absl::StrCat("<span class=\"badge ", CssClass(result), "\"><span aria-hidden=\"true\">",
-                      ResultMark(result), "</span> ", Escape(word), "</span>");
-}
-
-// A term and what it says; nothing when there is nothing to say.
-std::string Entry(absl::string_view term, absl::string_view text) {
-  if (text.empty()) return "";
-  return absl::StrCat("<div><dt>", Escape(term), "</dt><dd>", Escape(text), "</dd></div>");
-}
-
-// A cell whose heading is repeated beside it where the page is too narrow for a table.
-std::string Cell(absl::string_view heading, absl::string_view html, absl::string_view css_class = "") {
-  return absl::StrCat("<td role=\"cell\" data-head=\"", Escape(heading), "\"",
-                      css_class.empty() ? "" : absl::StrCat(" class=\"", css_class, "\""), ">",
-                      html.empty() ? "<span class=\"none\">–</span>" : html, "</td>");
-}
-
-std::string Heads(const std::vector<absl::string_view>& heads) {
-  std::string out = "<thead role=\"rowgroup\"><tr role=\"row\">";
-  for (const absl::string_view head : heads) {
-    absl::StrAppend(&out, "<th role=\"columnheader\" scope=\"col\">", Escape(head), "</th>");
-  }
-  return absl::StrCat(out, "</tr></thead>\n");
-}
 
 // Why the run did not pass, for those who read no further.
 std::string Causes(const RunResult& result) {
@@ -284,19 +207,24 @@ std::string Notes(const RunResult& result) {
   return absl::StrCat(out, "</ul></section>\n");
 }
 
+void AddMechanisms(absl::string_view title, const google::protobuf::Map<std::string, std::string>& by_name, std::string& out) {
+  if (by_name.empty()) return;
+  // A map of protobuf has no order of its own.
+  std::vector<std::pair<std::string, std::string>> mechanisms(by_name.begin(), by_name.end());
+  std::sort(mechanisms.begin(), mechanisms.end());
+  absl::StrAppend(&out, "<h3>", title, "</h3><dl class=\"details\">");
+  for (const auto& [name, mechanism] : mechanisms) absl::StrAppend(&out, Entry(name, mechanism));
+  absl::StrAppend(&out, "</dl>\n");
+}
+
 std::string ScenarioHtml(const Timeline& timeline) {
   std::string out =
       "<section><h2>The scenario</h2>\n<p class=\"none\">As it was carried out: defaults and references "
       "filled in, "
       "secrets left out.</p>\n<pre tabindex=\"0\">";
   absl::StrAppend(&out, Escape(ScenarioText(timeline.header.scenario())), "</pre>\n");
-  // A map of protobuf has no order of its own.
-  std::vector<std::pair<std::string, std::string>> mechanisms(timeline.header.edge_mechanisms().begin(),
-                                                              timeline.header.edge_mechanisms().end());
-  std::sort(mechanisms.begin(), mechanisms.end());
-  if (!mechanisms.empty()) absl::StrAppend(&out, "<h3>How each edge was reached</h3><dl class=\"details\">");
-  for (const auto& [edge, mechanism] : mechanisms) absl::StrAppend(&out, Entry(edge, mechanism));
-  if (!mechanisms.empty()) absl::StrAppend(&out, "</dl>\n");
+  AddMechanisms("How each edge was reached", timeline.header.edge_mechanisms(), out);
+  AddMechanisms("How queries for names were reached", timeline.header.resolver_mechanisms(), out);
   return absl::StrCat(out, "</section>\n");
 }
 
@@ -311,12 +239,7 @@ constexpr absl::string_view kAgain =
 std::string HtmlReport(const RunResult& result, const Timeline& timeline) {
   const std::string title =
       absl::StrCat(StandingWord(StandingOf(result)), ": ", result.scenario(), " - squall");
-  std::string out = absl::StrCat(
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
-      "<meta name=\"color-scheme\" content=\"light dark\"/>\n<title>",
-      Escape(title), "</title>\n<style>\n", absl::string_view(kReportStyle.data(), kReportStyle.size()),
-      "</style>\n</head>\n<body>\n", ChartPatterns());
+  std::string out = absl::StrCat(PageHead(title), ChartPatterns());
   absl::StrAppend(&out, "<main>\n", Top(result, timeline), NotHealed(result), Assertions(result),
                   Faults(result));
   absl::StrAppend(

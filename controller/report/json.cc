@@ -1,3 +1,4 @@
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -33,17 +34,22 @@ void MakeValid(google::protobuf::Message& message) {
 
 }  // namespace
 
-std::string JsonReport(const RunResult& result) {
-  RunResult valid = result;
-  MakeValid(valid);
+std::string JsonText(const google::protobuf::Message& message, bool lines) {
+  const std::unique_ptr<google::protobuf::Message> valid(message.New());
+  valid->CopyFrom(message);
+  MakeValid(*valid);
   google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = true;
+  options.add_whitespace = lines;
   options.always_print_primitive_fields = true;
   options.preserve_proto_field_names = true;
   std::string json;
   // Printing into memory fails only for text that is not UTF-8 and for descriptors that are not linked in.
-  const auto status = google::protobuf::util::MessageToJsonString(valid, &json, options);
+  const auto status = google::protobuf::util::MessageToJsonString(*valid, &json, options);
   return status.ok() ? json : "{}\n";
 }
+
+std::string JsonReport(const RunResult& result) { return JsonText(result, /*lines=*/true); }
+
+std::string JsonReport(const SuiteResult& result) { return JsonText(result, /*lines=*/true); }
 
 }  // namespace squall

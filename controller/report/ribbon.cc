@@ -215,6 +215,8 @@ std::string PhaseWord(PhaseEvent::Phase phase) {
       return "recovery";
     case PhaseEvent::DONE:
       return "done";
+    case PhaseEvent::LIMITS:
+      return "limits";
     default:
       return "unknown";
   }

@@ -1,6 +1,6 @@
 // Writes a report of the sample run, to look at it: sample_report FILE [FACTOR]. FACTOR makes the run that
 // many times as long. The end of FILE's name says which report: ".json", ".xml" for JUnit, ".txt" for a
-// terminal of COLUMNS columns, and HTML otherwise.
+// terminal of COLUMNS columns, "index.html" for the index of a suite, and HTML otherwise.
 
 #include <cstdlib>
 #include <fstream>
@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "controller/report/report.h"
 #include "controller/report/sample.h"
+#include "controller/report/sample_suite.h"
 
 namespace {
 
@@ -20,6 +21,7 @@ std::string ReportFor(const std::string& path, const squall::SampleRun& run) {
     const char* columns = std::getenv("COLUMNS");
     return squall::TextReport(run.result, columns == nullptr ? 80 : std::atoi(columns), true);
   }
+  if (absl::EndsWith(path, "index.html")) return squall::HtmlIndex(squall::MakeSampleSuite());
   return squall::HtmlReport(run.result, run.timeline);
 }
 

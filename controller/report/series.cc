@@ -243,12 +243,21 @@ EdgeSeries MakeEdgeSeries(const std::vector<Call>& calls, const std::vector<Edge
 
 HostSeries MakeHostSeries(const std::vector<HostSample>& samples, const std::vector<Stall>& stalls,
                           const TimeBins& bins) {
-  Gauge busy(bins), steal(bins);
+  std::map<std::string, std::pair<Gauge, Gauge>> gauges;  // busy and stolen, by agent
   for (const HostSample& sample : samples) {
+    auto& [busy, steal] = gauges.try_emplace(sample.agent(), bins, bins).first->second;
     busy.Add(sample.at_ns(), sample.cpu_busy());
     steal.Add(sample.at_ns(), sample.cpu_steal());
   }
-  HostSeries host{busy.Means(), steal.Means(), Zeros(bins)};
+  // Of several hosts the one that is worst off at a time.
+  HostSeries host{Gauge(bins).Means(), Gauge(bins).Means(), Zeros(bins)};
+  const auto keep_highest = [](const Series& one, Series& highest) {
+    for (size_t i = 0; i < highest.size(); ++i) highest[i] = std::fmax(highest[i], one[i]);  // NaN loses
+  };
+  for (auto& [agent, gauge] : gauges) {
+    keep_highest(gauge.first.Means(), host.cpu_busy);
+    keep_highest(gauge.second.Means(), host.cpu_steal);
+  }
   for (const Stall& stall : stalls) {
     Spread(static_cast<double>(stall.length_ns()) / 1e9, stall.start_ns(),
            stall.start_ns() + stall.length_ns(), bins, host.stalled);

@@ -1,75 +1,21 @@
 #include "base/text.h"
 
 #include <algorithm>
-#include <numeric>
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "controller/report/escape.h"
 #include "controller/report/report.h"
+#include "controller/report/text_layout.h"
 #include "controller/report/words.h"
 
 namespace squall {
 namespace {
 
-constexpr int kGap = 2;           // between the columns of the table
 constexpr int kReasonIndent = 6;  // of what stands below an assertion
 constexpr int kReadable = 110;    // longer lines of prose are hard to read, however wide the terminal is
-
-// Lines of at most `width` columns, broken between words only: a word that is longer has a line of its own.
-// At least one line.
-std::vector<std::string> Wrap(absl::string_view text, int width) {
-  std::vector<std::string> lines = {""};
-  const std::string clean = TerminalText(text);
-  for (const absl::string_view word : absl::StrSplit(clean, ' ', absl::SkipEmpty())) {
-    std::string& line = lines.back();
-    if (line.empty()) {
-      line = std::string(word);
-    } else if (DisplayWidth(line) + 1 + DisplayWidth(word) <= width) {
-      absl::StrAppend(&line, " ", word);
-    } else {
-      lines.emplace_back(word);
-    }
-  }
-  return lines;
-}
-
-std::string Pad(const std::string& text, int width) {
-  return text + std::string(std::max(0, width - DisplayWidth(text)), ' ');
-}
-
-int LongestWord(absl::string_view text) {
-  int longest = 0;
-  for (const std::string& word : Wrap(text, 0)) longest = std::max(longest, DisplayWidth(word));
-  return longest;
-}
-
-using Row = std::vector<std::string>;
-
-// Widths with which a table of `rows` fits into `available` columns when cells are wrapped between words.
-// Empty when no widths do.
-std::vector<int> FitColumns(const std::vector<Row>& rows, int available) {
-  std::vector<int> natural(rows[0].size()), least(rows[0].size());
-  for (const Row& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i) {
-      natural[i] = std::max(natural[i], DisplayWidth(row[i]));
-      least[i] = std::max(least[i], LongestWord(row[i]));
-    }
-  }
-  const int gaps = kGap * (static_cast<int>(natural.size()) - 1);
-  while (std::accumulate(natural.begin(), natural.end(), gaps) > available) {
-    // Takes from the widest column that can still give.
-    int widest = -1;
-    for (int i = 0; i < static_cast<int>(natural.size()); ++i) {
-      if (natural[i] > least[i] && (widest < 0 || natural[i] > natural[widest])) widest = i;
-    }
-    if (widest < 0) return {};
-    --natural[widest];
-  }
-  return natural;
-}
 
 class TextPage {
  public:
@@ -136,11 +82,7 @@ class TextPage {
     if (!result.ending_reason().empty()) Paragraph("", result.ending_reason());
   }
 
-  static std::string ResultMarkOf(Standing standing) {
-    return ResultMark(standing == Standing::kPass           ? Verdict::PASS
-                      : standing == Standing::kInconclusive ? Verdict::INCONCLUSIVE
-                                                            : Verdict::FAIL);
-  }
+  static std::string ResultMarkOf(Standing standing) { return ResultMark(AsResult(standing)); }
 
   void Heading(const std::string& heading) {
     Line("");
@@ -176,7 +118,7 @@ class TextPage {
 
   void Assertions(const RunResult& result) {
     if (result.verdicts().empty()) return;
-    std::vector<Row> rows = {{"  ASSERTION", "MEASURED", "LIMIT", "MARGIN"}};
+    std::vector<TextRow> rows = {{"  ASSERTION", "MEASURED", "LIMIT", "MARGIN"}};
     for (const Verdict& verdict : result.verdicts()) {
       const auto cell = [](const std::string& text) {
         return text.empty() ? std::string("-") : TerminalText(text);
@@ -202,7 +144,7 @@ class TextPage {
   }
 
   // One row of the table, on as many lines as its highest cell.
-  void Cells(const Row& row, const std::vector<int>& widths, const std::string& lead, Paint paint) {
+  void Cells(const TextRow& row, const std::vector<int>& widths, const std::string& lead, Paint paint) {
     std::vector<std::vector<std::string>> cells;
     size_t lines = 1;
     for (size_t i = 0; i < row.size(); ++i) {
@@ -212,7 +154,7 @@ class TextPage {
     for (size_t line = 0; line < lines; ++line) {
       std::string text = line == 0 ? lead : "    ";
       for (size_t i = 0; i < cells.size(); ++i) {
-        if (i > 0) text += std::string(kGap, ' ');
+        if (i > 0) text += std::string(kTextGap, ' ');
         const std::string cell = line < cells[i].size() ? cells[i][line] : "";
         const bool last = i + 1 == cells.size();
         text += cell.empty() && last ? "" : Painted(last ? cell : Pad(cell, widths[i]), paint);
@@ -222,14 +164,25 @@ class TextPage {
   }
 
   // For terminals that are too narrow for a table.
-  void Stacked(const Row& heads, const Row& row, const std::string& lead) {
+  void Stacked(const TextRow& heads, const TextRow& row, const std::string& lead) {
     Line(absl::StrCat(lead, row[0]));
     for (size_t i = 1; i < row.size(); ++i) Paragraph(absl::StrCat("      ", heads[i], " "), row[i]);
   }
 
+  // What a breaker's calls show of its state, and what it says itself, side by side.
+  void States(const Verdict& verdict) {
+    for (const Detail& detail : verdict.details()) {
+      if (!absl::StrContains(detail.name(), "state ")) continue;
+      const bool contradiction = detail.name() == "state disagrees";
+      Paragraph(absl::StrCat(std::string(kReasonIndent, ' '), detail.name(), ": "), detail.value(),
+                contradiction ? kYellow : kDim, contradiction ? kYellow : kDim);
+    }
+  }
+
   void Why(const Verdict& verdict) {
-    if (verdict.result() == Verdict::PASS) return;
+    if (verdict.kind() == "circuit_breaker") States(verdict);
     const std::string indent(kReasonIndent, ' ');
+    if (verdict.result() == Verdict::PASS) return Facts(verdict);
     const Paint paint = PaintOf(verdict.result());
     Paragraph(absl::StrCat(indent, ResultWord(verdict.result()), ": "), verdict.reason(), kPlain, paint);
     if (!verdict.advice().empty()) Paragraph(absl::StrCat(indent, "→ "), verdict.advice());
@@ -238,6 +191,15 @@ class TextPage {
     }
     if (!verdict.examples().empty()) {
       Paragraph(indent, absl::StrCat("example: trace id ", verdict.examples(0)), kDim);
+    }
+    Facts(verdict);
+  }
+
+  // A rate limiter makes several promises, of which the table shows one.
+  void Facts(const Verdict& verdict) {
+    if (verdict.kind() != "rate_limiter") return;
+    for (const Detail& detail : verdict.details()) {
+      Paragraph(absl::StrCat(std::string(kReasonIndent, ' '), TerminalText(detail.name()), ": "), detail.value(), kDim, kDim);
     }
   }
 

@@ -1,7 +1,9 @@
 #include "controller/report/words.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -58,8 +60,10 @@ std::string InjectedWords(const RunResult& result) {
 
 }  // namespace
 
-Standing StandingOf(const RunResult& result) {
-  switch (result.exit_code()) {
+Standing StandingOf(const RunResult& result) { return StandingOf(result.exit_code()); }
+
+Standing StandingOf(int exit_code) {
+  switch (exit_code) {
     case 0:
       return Standing::kPass;
     case 1:
@@ -121,6 +125,17 @@ std::string ResultMark(Verdict::Result result) {
   }
 }
 
+Verdict::Result AsResult(Standing standing) {
+  switch (standing) {
+    case Standing::kPass:
+      return Verdict::PASS;
+    case Standing::kInconclusive:
+      return Verdict::INCONCLUSIVE;
+    default:
+      return Verdict::FAIL;
+  }
+}
+
 std::string Headline(const RunResult& result) {
   const std::string assertions = AssertionsWords(result);
   switch (StandingOf(result)) {
@@ -156,6 +171,73 @@ std::vector<const Verdict*> Decisive(const RunResult& result) {
     (verdict.result() == Verdict::FAIL ? failed : unjudged).push_back(&verdict);
   }
   return failed.empty() ? unjudged : failed;
+}
+
+std::string ScenarioWord(const ScenarioResult& scenario) {
+  return scenario.runs().empty() ? "NOT RUN" : StandingWord(StandingOf(scenario.exit_code()));
+}
+
+std::string Headline(const SuiteResult& result) {
+  // In the order in which they are told.
+  std::vector<std::pair<Standing, std::string>> kinds = {
+      {Standing::kFail, "failed"},
+      {Standing::kInconclusive, "could not be judged"},
+      {Standing::kHarnessFailed, "ended by a failure of squall"},
+      {Standing::kGuardrail, "stopped by a guardrail"},
+      {Standing::kNotHealed, "not healed"},
+      {Standing::kInterrupted, "interrupted"},
+  };
+  int passed = 0, not_run = 0;
+  for (const ScenarioResult& scenario : result.scenarios()) {
+    not_run += scenario.runs().empty();
+    passed += !scenario.runs().empty() && scenario.exit_code() == 0;
+  }
+  const int all = result.scenarios_size();
+  if (passed == all) {
+    return all == 1 ? "the scenario passes" : absl::StrCat("all ", Thousands(all), " scenarios pass");
+  }
+  std::string text = absl::StrCat(passed, " of ", Count(all, "scenario passes", "scenarios pass"));
+  for (const auto& [standing, words] : kinds) {
+    int count = 0;
+    for (const ScenarioResult& scenario : result.scenarios()) {
+      count += !scenario.runs().empty() && StandingOf(scenario.exit_code()) == standing;
+    }
+    if (count > 0) absl::StrAppend(&text, ", ", count, " ", words);
+  }
+  if (not_run > 0) absl::StrAppend(&text, ", ", not_run, " not run");
+  return text;
+}
+
+std::string RunsWords(const ScenarioResult& scenario) {
+  if (scenario.runs_size() < 2 && scenario.repeat() < 2) return "";
+  std::string text;
+  bool replaced = false;
+  for (const SuiteRun& run : scenario.runs()) {
+    if (!text.empty()) absl::StrAppend(&text, replaced ? ", run again: " : ", ");
+    absl::StrAppend(&text, StandingWord(StandingOf(run.result())));
+    replaced = run.replaced();
+  }
+  if (scenario.repeat() < 2) return text;
+  return absl::StrCat(Count(scenario.runs_size(), "run", "runs"), text.empty() ? "" : ": ", text);
+}
+
+std::vector<std::string> CausesOf(const RunResult& result) {
+  const Standing standing = StandingOf(result);
+  std::vector<std::string> causes;
+  const bool by_assertions = standing == Standing::kFail || standing == Standing::kInconclusive;
+  if (!by_assertions && standing != Standing::kPass) causes.push_back(result.ending_reason());
+  for (const std::string& item : result.not_healed()) causes.push_back(absl::StrCat("not healed: ", item));
+  if (result.ending() == Footer::NOT_STEADY) {
+    causes.push_back(result.ending_reason());
+    return causes;  // every assertion says so again
+  }
+  for (const Verdict* verdict : Decisive(result)) {
+    // A run that was ended early says that once, not again with every assertion.
+    if (!by_assertions && verdict->result() != Verdict::FAIL) continue;
+    causes.push_back(absl::StrCat(verdict->assertion(), ": ", verdict->reason()));
+  }
+  causes.erase(std::remove(causes.begin(), causes.end(), ""), causes.end());
+  return causes;
 }
 
 std::string Sentence(absl::string_view text) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "proto/suite.pb.h"
 #include "proto/verdict.pb.h"
 
 // The words that all reports share. Pure functions.
@@ -14,6 +15,7 @@ namespace squall {
 // How a run ended, the most serious thing first; follows the exit code.
 enum class Standing { kPass, kFail, kInconclusive, kHarnessFailed, kGuardrail, kNotHealed, kInterrupted };
 Standing StandingOf(const RunResult& result);
+Standing StandingOf(int exit_code);
 
 // "PASS", "FAIL", "INCONCLUSIVE", "HARNESS FAILED", "STOPPED BY A GUARDRAIL", "NOT HEALED", "INTERRUPTED".
 std::string StandingWord(Standing standing);
@@ -22,9 +24,20 @@ std::string StandingWord(Standing standing);
 std::string ResultWord(Verdict::Result result);
 // "✓", "✗", "?".
 std::string ResultMark(Verdict::Result result);
+// The result that looks like the standing: FAIL for all that is neither PASS nor INCONCLUSIVE.
+Verdict::Result AsResult(Standing standing);
 
 // What the standing rests on, without a full stop: "1 of 3 assertions failed, 1 could not be judged".
 std::string Headline(const RunResult& result);
+
+// "3 of 5 scenarios pass, 1 failed, 1 was not run".
+std::string Headline(const SuiteResult& result);
+// The word for a scenario of a suite: that of its standing, or "NOT RUN".
+std::string ScenarioWord(const ScenarioResult& scenario);
+// The runs of a scenario, where there was more than one: "3 runs: PASS, FAIL, PASS", "INCONCLUSIVE, run again: PASS".
+std::string RunsWords(const ScenarioResult& scenario);
+// A run's failed or unjudged assertions, or why it ended, as "NAME: REASON": for those who read no further.
+std::vector<std::string> CausesOf(const RunResult& result);
 
 // What happened, in whole sentences: what was injected, whether it was undone, why the run ended early.
 std::string Story(const RunResult& result);

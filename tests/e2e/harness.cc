@@ -88,13 +88,16 @@ bool Process::WaitForOutput(const std::string& text, absl::Duration timeout) {
   return Eventually(timeout, [&] { return absl::StrContains(Output(), text); });
 }
 
-Checkout::Checkout() {
+Checkout::Checkout(const std::vector<std::string>& more_programs) {
   char name[] = "/tmp/squall-checkout-XXXXXX";
   path_ = mkdtemp(name);
   fs::permissions(path_, fs::perms::others_exec | fs::perms::others_read, fs::perm_options::add);
   fs::copy(Runfiles() / "scenarios", fs::path(path_) / "scenarios", fs::copy_options::recursive);
   // Copies, so that a user who may not read the build's folder can run them too.
-  for (const char* binary : {"controller/squall", "agent/squall-agent", "tests/target/orders", "tests/target/recommend"}) {
+  std::vector<std::string> programs = {"controller/squall", "agent/squall-agent", "tests/target/nameserver", "tests/target/orders",
+                                       "tests/target/recommend"};
+  programs.insert(programs.end(), more_programs.begin(), more_programs.end());
+  for (const std::string& binary : programs) {
     const fs::path copy = fs::path(path_) / "bazel-bin" / binary;
     fs::create_directories(copy.parent_path());
     fs::copy_file(fs::canonical(Runfiles() / binary), copy);
@@ -166,7 +169,7 @@ JudgedRun RunToVerdict(const Checkout& checkout, const std::vector<std::string>&
 std::vector<std::string> Residue() {
   std::vector<std::string> found;
   std::error_code error;
-  for (const char* folder : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/run/lock"}) {
+  for (const char* folder : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/cpu", "/run/lock"}) {
     for (const auto& entry : fs::directory_iterator(folder, error)) {
       if (absl::StartsWith(entry.path().filename().string(), "squall")) found.push_back(entry.path());
     }
@@ -175,7 +178,8 @@ std::vector<std::string> Residue() {
     const std::string command = ReadFile(entry.path().string() + "/comm");
     const std::string name = entry.path().filename();
     if (name[0] >= '0' && name[0] <= '9' &&
-        (absl::StartsWith(command, "squall") || absl::StartsWith(command, "orders") || absl::StartsWith(command, "recommend"))) {
+        (absl::StartsWith(command, "squall") || absl::StartsWith(command, "orders") || absl::StartsWith(command, "recommend") ||
+         absl::StartsWith(command, "storefront"))) {
       if (!ReadFile(entry.path().string() + "/cmdline").empty()) found.push_back(absl::StrCat("process ", name, " ", command));
     }
   }

@@ -41,7 +41,8 @@ class Process {
 // A folder like a checkout that every user may read: copies of scenarios/ and of the programs in bazel-bin/. Removed on destruction.
 class Checkout {
  public:
-  Checkout();
+  // `more_programs`: paths in bazel-bin/ beside those that every test has.
+  explicit Checkout(const std::vector<std::string>& more_programs = {});
   ~Checkout();
   const std::string& path() const { return path_; }
   // Lets an ordinary user write runs here, and returns that user's name; empty when this is one already.

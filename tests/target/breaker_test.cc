@@ -78,6 +78,47 @@ TEST(Breaker, IgnoresCallsThatBeganBeforeItChanged) {
   EXPECT_FALSE(breaker.Refuses(kStart + kOpenTime));
 }
 
+TEST(Breaker, TellsItsStateAndHowOftenItOpened) {
+  Breaker breaker(5, kOpenTime);
+  EXPECT_NE(breaker.Metrics().find("\ncircuit_breaker_state 0\n"), std::string::npos) << breaker.Metrics();
+  Trip(breaker);
+  EXPECT_TRUE(breaker.Refuses(kStart));
+  EXPECT_NE(breaker.Metrics().find("\ncircuit_breaker_state 1\n"), std::string::npos) << breaker.Metrics();
+  EXPECT_NE(breaker.Metrics().find("\ncircuit_breaker_opened_total 1\n"), std::string::npos) << breaker.Metrics();
+  EXPECT_NE(breaker.Metrics().find("\ncircuit_breaker_refused_total 1\n"), std::string::npos) << breaker.Metrics();
+  breaker.Ask(kStart + kOpenTime);
+  EXPECT_NE(breaker.Metrics().find("\ncircuit_breaker_state 2\n"), std::string::npos) << breaker.Metrics();
+}
+
+TEST(BreakerMutant, NeverOpens) {
+  Breaker breaker(5, kOpenTime, BreakerMutant::kNeverOpens);
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(Call(breaker, false));
+}
+
+TEST(BreakerMutant, NeverCloses) {
+  Breaker breaker(5, kOpenTime, BreakerMutant::kNeverCloses);
+  Trip(breaker);
+  EXPECT_TRUE(Call(breaker, true, kStart + kOpenTime));
+  EXPECT_FALSE(Call(breaker, true, kStart + kOpenTime));
+  EXPECT_TRUE(Call(breaker, true, kStart + 2 * kOpenTime)) << "it tries on";
+}
+
+TEST(BreakerMutant, WedgesHalfOpen) {
+  Breaker breaker(5, kOpenTime, BreakerMutant::kWedgesHalfOpen);
+  Trip(breaker);
+  EXPECT_TRUE(Call(breaker, false, kStart + kOpenTime));
+  EXPECT_FALSE(Call(breaker, true, kStart + 100 * kOpenTime));
+}
+
+TEST(BreakerMutant, FloodsWithProbes) {
+  Breaker breaker(5, kOpenTime, BreakerMutant::kFloodsWithProbes);
+  Trip(breaker);
+  const Breaker::Permit first = breaker.Ask(kStart + kOpenTime);
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(breaker.Ask(kStart + kOpenTime).allowed());
+  breaker.Report(first, false, kStart + kOpenTime);
+  EXPECT_FALSE(breaker.Ask(kStart + kOpenTime).allowed());
+}
+
 TEST(Breaker, WithoutAnOpenTimeAllowsEverything) {
   Breaker breaker(5, absl::ZeroDuration());
   for (int i = 0; i < 100; ++i) EXPECT_TRUE(Call(breaker, false));

@@ -6,8 +6,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/target/flags.h"
+#include "tests/target/names.h"
 #include "tests/target/recommender.h"
 #include "tests/target/server.h"
+#include "tests/target/token_bucket.h"
 
 namespace squall::target {
 namespace {
@@ -32,15 +34,26 @@ int Main(int argc, char** argv) {
   const std::map<std::string, Mutant> mutants = {{"none", Mutant::kNone},
                                                  {"ignores-deadline", Mutant::kIgnoresDeadline},
                                                  {"never-reconnects", Mutant::kNeverReconnects},
-                                                 {"never-drains", Mutant::kNeverDrains}};
-  CLI::App app("orders: GET and POST /order answer with JSON, GET /healthz with ok.");
+                                                 {"never-drains", Mutant::kNeverDrains},
+                                                 {"breaker-never-opens", Mutant::kBreakerNeverOpens},
+                                                 {"breaker-never-closes", Mutant::kBreakerNeverCloses},
+                                                 {"breaker-wedges-half-open", Mutant::kBreakerWedgesHalfOpen},
+                                                 {"breaker-floods-with-probes", Mutant::kBreakerFloodsWithProbes}};
+  CLI::App app("orders: GET and POST /order and GET /quote answer with JSON, GET /healthz with ok, GET /metrics for Prometheus.");
   app.add_option("--host", host, "Address to listen on")->capture_default_str();
   app.add_option("--port", port, "Port to listen on")->required()->check(CLI::Range(1, 65535));
-  app.add_option("--recommend", recommend, "HOST:PORT of the recommend service")
+  app.add_option("--recommend", recommend, "HOST:PORT of the recommend service; a name is asked for with each call")
       ->required()
       ->check([](const std::string& text) {
         return ParseHostPort(text) ? "" : absl::StrCat(text, " is not HOST:PORT");
       });
+  app.add_option("--nameserver", options.nameservers,
+                 "IP:PORT of a DNS server for that name, asked in turn; none: those of /etc/resolv.conf")
+      ->check([](const std::string& text) {
+        return IsNameServer(text) ? "" : absl::StrCat(text, " is no IP:PORT");
+      });
+  AddDuration(app, "--ask-again-after", options.ask_again_after,
+              "Time after which a DNS server that does not answer is asked again");
   AddDuration(app, "--deadline", options.deadline,
               "Time after which an order is answered without a recommendation");
   app.add_option("--workers", options.workers, "Calls to the recommend service at a time")
@@ -49,20 +62,43 @@ int Main(int argc, char** argv) {
   AddDuration(app, "--breaker-open-time", options.breaker_open_time,
               "Stop calling for this long after 5 failures in a row; 0: never");
   app.add_option("--mutant", options.mutant,
-                 "Break one promise: ignores-deadline, never-reconnects, never-drains, or none")
+                 "Break one promise: ignores-deadline, never-reconnects, never-drains, breaker-never-opens, "
+                 "breaker-never-closes, breaker-wedges-half-open, breaker-floods-with-probes, or none")
       ->transform(CLI::CheckedTransformer(mutants));
+  LimiterOptions limits;
+  app.add_option("--limit", limits.per_second, "Requests per second and route, the rest is answered with 429; 0: no limit")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--burst", limits.burst, "Requests of a route at once, with --limit")->check(CLI::Range(1, 1'000'000));
+  const std::map<std::string, LimiterMutant> limiter_mutants = {{"none", LimiterMutant::kNone},
+                                                                {"limiter-twice-its-rate", LimiterMutant::kTwiceItsRate},
+                                                                {"limiter-off-by-the-burst", LimiterMutant::kOffByTheBurst},
+                                                                {"limiter-too-strict", LimiterMutant::kTooStrict},
+                                                                {"limiter-rejects-slowly", LimiterMutant::kRejectsSlowly}};
+  app.add_option("--limiter-mutant", limits.mutant,
+                 "Break one promise of the limiter: limiter-twice-its-rate, limiter-off-by-the-burst, limiter-too-strict, "
+                 "limiter-rejects-slowly, or none")
+      ->transform(CLI::CheckedTransformer(limiter_mutants));
   CLI11_PARSE(app, argc, argv);
   options.address = *ParseHostPort(recommend);
 
   Recommender recommender(options);
   Server server(/*threads=*/512);
-  const auto order = [&](const httplib::Request&, httplib::Response& response) {
-    Answer(recommender, response);
+  Limiter limiter(limits);
+  const auto order = [&](const httplib::Request& request, httplib::Response& response) {
+    if (limiter.Admit(request.path, response)) Answer(recommender, response);
   };
   server.Get("/order", order);
   server.Post("/order", order);
+  // A route that asks nobody.
+  server.Get("/quote", [&](const httplib::Request& request, httplib::Response& response) {
+    if (!limiter.Admit(request.path, response)) return;
+    response.set_content(R"({"price":7})", "application/json");
+  });
   server.Get("/healthz", [](const httplib::Request&, httplib::Response& response) {
     response.set_content("ok\n", "text/plain");
+  });
+  server.Get("/metrics", [&](const httplib::Request&, httplib::Response& response) {
+    response.set_content(recommender.Metrics(), "text/plain; version=0.0.4");
   });
   const auto on_stop = [&] {
     // The others answer by their deadline and need not be hurried.

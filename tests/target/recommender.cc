@@ -21,11 +21,26 @@ int WorkersOf(const RecommenderOptions& options) {
   return options.workers;
 }
 
+BreakerMutant BreakerMutantOf(Mutant mutant) {
+  switch (mutant) {
+    case Mutant::kBreakerNeverOpens:
+      return BreakerMutant::kNeverOpens;
+    case Mutant::kBreakerNeverCloses:
+      return BreakerMutant::kNeverCloses;
+    case Mutant::kBreakerWedgesHalfOpen:
+      return BreakerMutant::kWedgesHalfOpen;
+    case Mutant::kBreakerFloodsWithProbes:
+      return BreakerMutant::kFloodsWithProbes;
+    default:
+      return BreakerMutant::kNone;
+  }
+}
+
 }  // namespace
 
 Recommender::Recommender(const RecommenderOptions& options)
-    : options_(options), breaker_(kFailuresToTrip, options.breaker_open_time) {
-  for (int i = 0; i < WorkersOf(options); ++i) workers_.push_back(std::make_unique<Worker>(options.address));
+    : options_(options), breaker_(kFailuresToTrip, options.breaker_open_time, BreakerMutantOf(options.mutant)) {
+  for (int i = 0; i < WorkersOf(options); ++i) workers_.push_back(std::make_unique<Worker>(options));
   for (const auto& worker : workers_)
     worker->thread = std::thread([this, &worker = *worker] { Run(worker); });
 }
@@ -92,8 +107,7 @@ std::optional<std::string> Recommender::Work(Upstream& upstream, const Job& job)
         const bool too_late = answer.has_value() && Now() >= job.deadline;
         if (!too_late || attempt == kAttempts) return answer;
       }
-    case Mutant::kNone:
-    case Mutant::kNeverReconnects:
+    default:
       break;
   }
   const absl::Duration left = job.deadline - Now();

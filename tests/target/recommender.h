@@ -32,10 +32,18 @@ enum class Mutant {
   // for it is more than the workers can do at a load of more than a third of their capacity: it never drains
   // while the load lasts.
   kNeverDrains,
+  // These break a promise of its circuit breaker alone (BreakerMutant).
+  kBreakerNeverOpens,
+  kBreakerNeverCloses,
+  kBreakerWedgesHalfOpen,
+  kBreakerFloodsWithProbes,
 };
 
 struct RecommenderOptions {
   HostPort address;
+  // Where the address is a name: who is asked for it, "IP:PORT" (none: those of /etc/resolv.conf), and how soon again.
+  std::vector<std::string> nameservers;
+  absl::Duration ask_again_after = absl::Milliseconds(100);
   int workers = 4;
   absl::Duration deadline = absl::Milliseconds(300);
   absl::Duration breaker_open_time = absl::ZeroDuration();  // zero: no breaker
@@ -55,6 +63,9 @@ class Recommender {
   // A recommendation, or nothing when the deadline came first or the peer failed.
   std::optional<std::string> Ask();
 
+  // In Prometheus' text format.
+  std::string Metrics() const { return breaker_.Metrics(); }
+
   // Answers what waits, with nothing, and ends the workers. Idempotent.
   void Stop();
 
@@ -64,7 +75,8 @@ class Recommender {
     std::promise<std::optional<std::string>> answer;
   };
   struct Worker {
-    explicit Worker(const HostPort& address) : upstream(address) {}
+    explicit Worker(const RecommenderOptions& options)
+        : upstream(options.address, Names{options.nameservers, options.ask_again_after}) {}
     Upstream upstream;
     std::atomic<bool> ended{false};
     std::thread thread;

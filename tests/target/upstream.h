@@ -3,21 +3,26 @@
 
 #include <httplib.h>
 
+#include <optional>
 #include <string>
 
 #include "absl/time/time.h"
 #include "tests/target/flags.h"
+#include "tests/target/names.h"
 
 namespace squall::target {
 
-// Keeps its connection alive and makes it anew after an error. Used by one thread, but for Abort.
+// Keeps its connection alive and makes it anew after an error. Where the peer is known by name, the name is asked for with each
+// call, as a client without a cache does, and the connection made anew when its address is another. Used by one thread, but for
+// Abort.
 class Upstream {
  public:
-  explicit Upstream(const HostPort& address);
+  Upstream(const HostPort& address, const Names& names);
 
   enum class Result {
     kAnswered,
     kTimedOut,
+    kNoAddress,        // the name has none, or nobody says
     kBadAnswer,        // a status other than 200
     kConnectionFailed  // refused, reset or closed
   };
@@ -31,6 +36,9 @@ class Upstream {
   void Abort() { client_.stop(); }
 
  private:
+  const HostPort address_;
+  std::optional<NameLookup> lookup_;  // none: the address is one already
+  std::string connected_to_;
   httplib::Client client_;
 };
 

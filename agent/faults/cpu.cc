@@ -1,0 +1,258 @@
+// cpu: takes processor time away.
+//
+// quota (scope: process)
+// What and to whom: all processes of the service together get a share of what they may use now: of their cfs quota, where
+//   they or a cgroup above have one, else of the cores that they may run on. A service that squall runs has a cgroup of
+//   its own from its start. One that runs already is limited in its cgroup where nothing else is in that; otherwise its
+//   processes are moved into a cgroup made for them below the one where they are (v1; v2 allows that at its root only, and
+//   elsewhere the fault is refused before anything is touched). squall's own processes are never in it.
+// Proof: the time for which the kernel throttled the service, and the share that it used.
+// Undo while the agent lives: the limit is as before, read back; what was moved, and what it has forked since, is put back,
+//   and the cgroup is gone.
+// Undo when the agent was killed: the kernel does nothing. The guardian was told of the old limit and of the cgroup that was
+//   made before either was touched, and does the same within a second. Where the guardian was killed too, an agent that
+//   starts puts back what is in cgroups of dead agents; a limit that was set in place then stays until somebody lifts it.
+//
+// load (scope: host)
+// What and to whom: a burner is pinned on each core and steers by the processor time that it has used, so that the core is
+//   busy for the share asked for where nobody else wants it. Where others do, the scheduler decides what it gets. It runs
+//   in the service's cgroup where that has one of its own, and so shares its limits.
+// Proof: processor time that the burners used, as the kernel counts it.
+// Undo while the agent lives: the burners are killed and waited for.
+// Undo when the agent was killed: the kernel kills them (PR_SET_PDEATHSIG).
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "agent/faults/burner.h"
+#include "agent/faults/fault.h"
+#include "agent/process/find.h"
+#include "base/clock.h"
+
+namespace squall {
+namespace {
+
+constexpr int kMovePasses = 50;
+
+absl::Status About(const std::string& service, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat("service ", service, ": ", status.message()));
+}
+
+// Processor time used by processes and by the children that they have waited for.
+double CpuSeconds(const std::vector<ProcessId>& processes) {
+  double seconds = 0;
+  for (const ProcessId& process : processes) {
+    const absl::StatusOr<ProcStat> stat = ReadStat(process.pid);
+    if (stat.ok() && stat->id == process) seconds += stat->cpu_seconds + stat->waited_for_cpu_seconds;
+  }
+  return seconds;
+}
+
+class QuotaFault : public ActiveFault {
+ public:
+  QuotaFault(const Cpu& cpu, const FaultContext& context)
+      : cpu_(cpu), context_(context), service_(*context.services->at(cpu.service())) {}
+
+  absl::Status Inject() override {
+    const absl::Status status = TryInject();
+    if (status.ok()) return status;
+    Heal(HealFor::kFaultOver).IgnoreError();
+    return About(cpu_.service(), status);
+  }
+
+  absl::Status Heal(HealFor) override {
+    if (!undo_ || healed_) return absl::OkStatus();
+    Look();
+    const absl::Status status = Undo(*undo_);
+    if (!status.ok()) return status;
+    context_.guardian->Forget(*undo_);
+    healed_ = true;
+    return status;
+  }
+
+  Evidence Seen() override {
+    if (undo_ && !healed_) Look();
+    Evidence evidence;
+    evidence.set_throttled_ns(throttled_ns_);
+    evidence.set_requested_percent(cpu_.quota());
+    evidence.set_achieved_percent(used_percent_);
+    return evidence;
+  }
+
+ private:
+  absl::Status TryInject() {
+    const std::vector<ProcessId> processes = service_.Processes();
+    if (processes.empty()) return absl::FailedPreconditionError("it has no process");
+    absl::StatusOr<CpuPlace> place = FindPlace(processes);
+    if (!place.ok()) return place.status();
+    const absl::StatusOr<std::vector<int>> cores = CoresOf(processes[0].pid);
+    if (!cores.ok()) return cores.status();
+    cores_ = CoresAllowed(static_cast<int>(cores->size()), LimitsOver(place->cgroup));
+    const absl::StatusOr<CpuLimit> limit = ShareOf(cpu_.quota(), cores_);
+    if (!limit.ok()) return limit.status();
+
+    if (place->own) {
+      const absl::StatusOr<CpuLimit> before = ReadLimit(place->cgroup);
+      if (!before.ok()) return before.status();
+      undo_ = CpuUndo{place->cgroup, /*made=*/false, *before};
+    } else {
+      const absl::StatusOr<CpuCgroup> made = MakeBelow(place->cgroup, service_.name());
+      if (!made.ok()) return made.status();
+      undo_ = CpuUndo{*made, /*made=*/true, {}};
+    }
+    context_.guardian->Watch(*undo_);
+    throttled_before_ns_ = ThrottledNs(undo_->cgroup).value_or(0);
+    used_before_ = CpuSeconds(processes);
+    began_ns_ = BootNanos();
+    const absl::Status limited = WriteLimit(undo_->cgroup, *limit);
+    if (!limited.ok() || place->own) return limited;
+    return MoveAll();
+  }
+
+  absl::StatusOr<CpuPlace> FindPlace(const std::vector<ProcessId>& processes) const {
+    if (!service_.IsRun()) return PlaceOf(processes);
+    const absl::StatusOr<CpuCgroup>& own = service_.OwnCpuCgroup();
+    if (!own.ok()) return own.status();
+    return CpuPlace{*own, /*own=*/true};
+  }
+
+  // A process that is moved takes along what it forks from then on; what it forked just before is found in the next pass.
+  absl::Status MoveAll() {
+    for (int i = 0; i < kMovePasses; ++i) {
+      std::vector<ProcessId> outside;
+      const std::vector<ProcessId> inside = ProcessesIn(undo_->cgroup);
+      for (const ProcessId& process : service_.Processes()) {
+        if (std::find(inside.begin(), inside.end(), process) == inside.end()) outside.push_back(process);
+      }
+      if (outside.empty()) return absl::OkStatus();
+      const absl::Status status = MoveInto(undo_->cgroup, outside);
+      if (!status.ok()) return status;
+    }
+    return absl::DeadlineExceededError("it forks faster than its processes can be moved into a cgroup");
+  }
+
+  void Look() {
+    const absl::StatusOr<int64_t> throttled = ThrottledNs(undo_->cgroup);
+    if (throttled.ok()) throttled_ns_ = *throttled - throttled_before_ns_;
+    const double seconds = static_cast<double>(BootNanos() - began_ns_) / 1e9;
+    // What has ended without being waited for is no longer seen.
+    const double used = CpuSeconds(service_.Processes()) - used_before_;
+    if (seconds > 0 && used >= 0) used_percent_ = 100 * used / (seconds * cores_);
+  }
+
+  const Cpu cpu_;
+  const FaultContext context_;
+  const RunningService& service_;
+  std::optional<CpuUndo> undo_;
+  bool healed_ = false;
+  double cores_ = 0;  // that it might use before
+  int64_t began_ns_ = 0;
+  int64_t throttled_before_ns_ = 0;
+  double used_before_ = 0;
+  int64_t throttled_ns_ = 0;
+  double used_percent_ = 0;
+};
+
+class LoadFault : public ActiveFault {
+ public:
+  LoadFault(const Cpu& cpu, const FaultContext& context)
+      : cpu_(cpu), context_(context), service_(*context.services->at(cpu.service())) {}
+
+  absl::Status Inject() override {
+    Burners::Options options;
+    options.percent = cpu_.load();
+    const std::optional<ProcessId> leader = service_.Leader();
+    if (!leader) return About(cpu_.service(), absl::FailedPreconditionError("it does not run"));
+    absl::StatusOr<std::vector<int>> cores = CoresOf(leader->pid);
+    if (!cores.ok()) return About(cpu_.service(), cores.status());
+    options.cores = *std::move(cores);
+    if (cpu_.cores() > 0) {
+      if (options.cores.size() < static_cast<size_t>(cpu_.cores())) {
+        return About(cpu_.service(),
+                     absl::FailedPreconditionError(absl::StrCat("it may run on ", options.cores.size(), " cores only, and ",
+                                                                cpu_.cores(), " are to be loaded")));
+      }
+      options.cores.resize(static_cast<size_t>(cpu_.cores()));
+    }
+    options.cgroup = FindCgroup();
+    absl::StatusOr<std::unique_ptr<Burners>> burners = absl::CancelledError("the agent is stopping");
+    context_.main_thread->Run([&] { burners = Burners::Start(options); });
+    if (!burners.ok()) return burners.status();
+    burners_ = *std::move(burners);
+    service_.Disregard(burners_->processes());
+    return absl::OkStatus();
+  }
+
+  absl::Status Heal(HealFor) override {
+    if (burners_ == nullptr) return absl::OkStatus();
+    const absl::Status status = burners_->Stop();
+    if (status.ok()) service_.Disregard({});
+    return status;
+  }
+
+  Evidence Seen() override {
+    Evidence evidence;
+    evidence.set_requested_percent(cpu_.load());
+    if (burners_ == nullptr) return evidence;
+    int64_t wall_ns = 0, cpu_ns = 0;
+    for (const Burners::Used& used : burners_->Seen()) {
+      wall_ns += used.wall_ns;
+      cpu_ns += used.cpu_ns;
+    }
+    evidence.set_burned_ns(cpu_ns);
+    if (wall_ns > 0) evidence.set_achieved_percent(100 * static_cast<double>(cpu_ns) / static_cast<double>(wall_ns));
+    return evidence;
+  }
+
+ private:
+  // The service's, where it is its own and may be entered; else the agent's.
+  std::string FindCgroup() const {
+    absl::StatusOr<CpuCgroup> own = absl::NotFoundError("");
+    if (service_.IsRun()) {
+      own = service_.OwnCpuCgroup();
+    } else {
+      const absl::StatusOr<CpuPlace> place = PlaceOf(service_.Processes());
+      if (place.ok() && place->own) own = place->cgroup;
+    }
+    if (!own.ok() || access(absl::StrCat(own->folder, "/cgroup.procs").c_str(), W_OK) != 0) return "";
+    return own->folder;
+  }
+
+  const Cpu cpu_;
+  const FaultContext context_;
+  RunningService& service_;
+  std::unique_ptr<Burners> burners_;
+};
+
+absl::Status CheckQuota(const Service& service) {
+  if (service.has_attach()) {
+    const absl::StatusOr<ProcessId> leader = FindTarget(service.attach());
+    if (!leader.ok()) return leader.status();
+    return PlaceOf(WithDescendants({*leader})).status();
+  }
+  const absl::StatusOr<CpuCgroup> home = CpuCgroupOf(getpid());
+  if (!home.ok()) return home.status();
+  if (home->version == 1) return MayMakeBelow(*home);
+  return geteuid() == 0 ? MayHaveCpuController() : absl::PermissionDeniedError("making a cgroup needs root");
+}
+
+}  // namespace
+
+absl::Status CheckCpu(const Cpu& cpu, const Service& service) {
+  if (cpu.how_case() != Cpu::kQuota) return absl::OkStatus();
+  const absl::Status status = CheckQuota(service);
+  if (status.ok()) return status;
+  return absl::FailedPreconditionError(absl::StrCat(
+      "a cpu quota on ", service.name(), " needs a cgroup with the cpu controller that squall may write: ",
+      status.message(),
+      absl::IsPermissionDenied(status) ? "; run it as root, or use cpu: {load: ...}, which needs no privileges" : ""));
+}
+
+std::unique_ptr<ActiveFault> MakeCpu(const Cpu& cpu, const FaultContext& context) {
+  if (cpu.how_case() == Cpu::kQuota) return std::make_unique<QuotaFault>(cpu, context);
+  return std::make_unique<LoadFault>(cpu, context);
+}
+
+}  // namespace squall

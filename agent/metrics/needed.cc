@@ -1,0 +1,19 @@
+#include "agent/metrics/needed.h"
+
+namespace squall {
+
+std::set<std::string> NeededMetrics(const Scenario& scenario, const std::string& service) {
+  std::set<std::string> names;
+  for (const Assertion& assertion : scenario.assertions()) {
+    if (!assertion.circuit_breaker().has_state()) continue;
+    const StateMetric& state = assertion.circuit_breaker().state();
+    for (const Edge& edge : scenario.edges()) {
+      if (edge.name() != assertion.circuit_breaker().edge() || edge.from() != service) continue;
+      names.insert(state.metric());
+      if (!state.opened().empty()) names.insert(state.opened());
+    }
+  }
+  return names;
+}
+
+}  // namespace squall

@@ -1,0 +1,88 @@
+#include "controller/placement.h"
+
+#include <algorithm>
+
+#include "google/protobuf/descriptor.h"
+#include "proto/options.pb.h"
+
+namespace squall {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+
+// What the fault's first reference to a `noun` names; empty: it has none.
+std::string Reference(const Fault& fault, absl::string_view noun) {
+  const FieldDescriptor* kind =
+      fault.GetReflection()->GetOneofFieldDescriptor(fault, fault.GetDescriptor()->FindOneofByName("kind"));
+  if (kind == nullptr) return "";
+  const Message& message = fault.GetReflection()->GetMessage(fault, kind);
+  for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
+    const FieldDescriptor* field = message.GetDescriptor()->field(i);
+    if (field->is_repeated() || field->options().GetExtension(rules).refers_to() != noun) continue;
+    return message.GetReflection()->GetString(message, field);
+  }
+  return "";
+}
+
+template <typename List, typename Condition>
+void Keep(List& list, Condition condition) {
+  for (int i = list.size() - 1; i >= 0; --i) {
+    if (!condition(list[i])) list.DeleteSubrange(i, 1);
+  }
+}
+
+}  // namespace
+
+std::string AgentOfService(const Scenario& scenario, absl::string_view service) {
+  for (const Service& each : scenario.services()) {
+    if (each.name() == service) return each.on();
+  }
+  return "";
+}
+
+std::string AgentOfEdge(const Scenario& scenario, absl::string_view edge) {
+  for (const Edge& each : scenario.edges()) {
+    if (each.name() == edge) return AgentOfService(scenario, each.from());
+  }
+  return "";
+}
+
+std::string AgentOfFault(const Scenario& scenario, const Fault& fault) {
+  const std::string edge = Reference(fault, "edge");
+  return edge.empty() ? AgentOfService(scenario, Reference(fault, "service")) : AgentOfEdge(scenario, edge);
+}
+
+std::string AgentOfFault(const Scenario& scenario, absl::string_view fault) {
+  for (const Fault& each : scenario.faults()) {
+    if (each.name() == fault) return AgentOfFault(scenario, each);
+  }
+  return "";
+}
+
+std::vector<std::string> AgentsInUse(const Scenario& scenario) {
+  std::vector<std::string> names;
+  const auto is_on = [&](const AgentAt& agent) {
+    const auto has = [&](const auto& list) {
+      return std::any_of(list.begin(), list.end(), [&](const auto& each) { return each.on() == agent.name(); });
+    };
+    return has(scenario.services()) || has(scenario.load());
+  };
+  for (const AgentAt& agent : scenario.agents()) {
+    if (is_on(agent)) names.push_back(agent.name());
+  }
+  if (names.empty()) names.emplace_back();
+  return names;
+}
+
+Scenario PartOf(const Scenario& scenario, const std::string& agent) {
+  Scenario part = scenario;
+  Keep(*part.mutable_services(), [&](const Service& service) { return service.on() == agent; });
+  Keep(*part.mutable_load(), [&](const Load& load) { return load.on() == agent; });
+  Keep(*part.mutable_edges(), [&](const Edge& edge) { return AgentOfService(scenario, edge.from()) == agent; });
+  Keep(*part.mutable_faults(), [&](const Fault& fault) { return AgentOfFault(scenario, fault) == agent; });
+  part.clear_agents();
+  return part;
+}
+
+}  // namespace squall
