@@ -260,7 +260,7 @@ class AgentsTest : public ::testing::Test {
     orders_.reset();
     peer_.reset();
     network_.reset();
-    EXPECT_EQ(Residue(), before_);
+    EXPECT_EQ(ResidueSince(before_), std::vector<std::string>());
   }
   // Orders on shop-1, which calls `recommend`.
   void StartOrders(const std::string& recommend) {

@@ -115,7 +115,7 @@ TEST_F(BreakerTest, SoundPassesAndEachMutantFailsForItsOwnReasonAndNoOther) {
   EXPECT_THAT(runs[4].breaker.reason(), StartsWith("let "));
   EXPECT_THAT(runs[4].breaker.reason(),
               HasSubstr("calls through at once when it tried again; at most 1 may"));
-  EXPECT_EQ(Residue(), before);
+  EXPECT_EQ(ResidueSince(before), std::vector<std::string>());
 }
 
 // nginx shares the requests out evenly between two orders, of which one never stops calling.
@@ -187,7 +187,7 @@ TEST_F(BreakerTest, OneOfTwoProcessesThatIsBrokenIsNamed) {
   EXPECT_EQ(verdict.result(), Verdict::FAIL) << run.output;
   EXPECT_THAT(verdict.reason(), StartsWith(absl::StrCat("process ", bad, ": never opened"))) << run.output;
   EXPECT_THAT(DetailOf(verdict, "callers"), HasSubstr(", process "));
-  EXPECT_EQ(Residue(), before);
+  EXPECT_EQ(ResidueSince(before), std::vector<std::string>());
 }
 
 }  // namespace

@@ -56,7 +56,7 @@ class DeathsTest : public ::testing::Test {
   }
   bool AllGone(absl::Duration within) {
     return Eventually(within, [&] { return TryConnect(port_) != 0 && TryConnect(peer_) != 0 && TryConnect(relay_) != 0 &&
-                                           ResidueSince(before_).empty(); });
+                                           ResidueSince(before_, absl::ZeroDuration()).empty(); });
   }
   // The agent that a run started: its child.
   static pid_t AgentOf(pid_t squall) {

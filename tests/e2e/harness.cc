@@ -18,7 +18,9 @@
 #include <sstream>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "google/protobuf/util/json_util.h"
 #include "gtest/gtest.h"
@@ -166,47 +168,100 @@ JudgedRun RunToVerdict(const Checkout& checkout, const std::vector<std::string>&
   }
 }
 
+namespace {
+
+// "squall-PID-START" and "squall-cpu-PID-START" are their agent's as long as that lives.
+bool OwnerLives(const std::string& name) {
+  const std::vector<std::string> parts = absl::StrSplit(name, '-');
+  for (const std::string& part : parts) {
+    int pid = 0;
+    if (absl::SimpleAtoi(part, &pid)) return kill(pid, 0) == 0 || errno == EPERM;
+  }
+  return false;
+}
+
+bool IsOfSquall(absl::string_view command) {
+  for (const char* ours : {"squall", "orders", "recommend", "nameserver", "storefront"}) {
+    if (absl::StartsWith(command, ours)) return true;
+  }
+  return false;
+}
+
+// The parent; 0 when the process is gone or a zombie.
+pid_t ParentOf(pid_t pid) {
+  const std::string stat = ReadFile(absl::StrCat("/proc/", pid, "/stat"));
+  const size_t end = stat.rfind(')');
+  if (end == std::string::npos) return 0;
+  const std::vector<std::string> fields = absl::StrSplit(stat.substr(end + 2), ' ');
+  int parent = 0;
+  return fields[0] != "Z" && absl::SimpleAtoi(fields[1], &parent) ? parent : 0;
+}
+
+// Whether a process is this test's or nobody's, not one of a test that runs at the same time: those have a parent that is
+// not squall's.
+bool OursOrOrphaned(pid_t pid) {
+  pid_t parent = ParentOf(pid);
+  while (parent > 1 && parent != getpid() && IsOfSquall(ReadFile(absl::StrCat("/proc/", parent, "/comm")))) {
+    parent = ParentOf(parent);
+  }
+  if (parent == 1) return true;
+  while (parent > 1 && parent != getpid()) parent = ParentOf(parent);
+  return parent == getpid() && getpid() != 1;
+}
+
+}  // namespace
+
 std::vector<std::string> Residue() {
   std::vector<std::string> found;
   std::error_code error;
   for (const char* folder : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/cpu", "/run/lock"}) {
     for (const auto& entry : fs::directory_iterator(folder, error)) {
-      if (absl::StartsWith(entry.path().filename().string(), "squall")) found.push_back(entry.path());
+      const std::string name = entry.path().filename();
+      if (absl::StartsWith(name, "squall") && !OwnerLives(name)) found.push_back(entry.path());
     }
   }
   for (const auto& entry : fs::directory_iterator("/proc", error)) {
+    int pid = 0;
+    if (!absl::SimpleAtoi(entry.path().filename().string(), &pid)) continue;
     const std::string command = ReadFile(entry.path().string() + "/comm");
-    const std::string name = entry.path().filename();
-    if (name[0] >= '0' && name[0] <= '9' &&
-        (absl::StartsWith(command, "squall") || absl::StartsWith(command, "orders") || absl::StartsWith(command, "recommend") ||
-         absl::StartsWith(command, "storefront"))) {
-      if (!ReadFile(entry.path().string() + "/cmdline").empty()) found.push_back(absl::StrCat("process ", name, " ", command));
-    }
+    if (IsOfSquall(command) && OursOrOrphaned(pid)) found.push_back(absl::StrCat("process ", pid, " ", command));
   }
   std::sort(found.begin(), found.end());
   return found;
 }
 
-std::vector<std::string> ResidueSince(const std::vector<std::string>& before) {
-  std::vector<std::string> found = Residue();
-  found.erase(std::remove_if(found.begin(), found.end(),
-                             [&](const std::string& name) { return std::count(before.begin(), before.end(), name) > 0; }),
-              found.end());
+std::vector<std::string> ResidueSince(const std::vector<std::string>& before, absl::Duration within) {
+  std::vector<std::string> found;
+  Eventually(within, [&] {
+    found = Residue();
+    found.erase(std::remove_if(found.begin(), found.end(),
+                               [&](const std::string& name) { return std::count(before.begin(), before.end(), name) > 0; }),
+                found.end());
+    return found.empty();
+  });
   return found;
 }
 
 bool IsRoot() { return geteuid() == 0; }
 
 int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof(address);
-  bind(fd, reinterpret_cast<sockaddr*>(&address), length);
-  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length);
-  close(fd);
-  return ntohs(address.sin_port);
+  // Below the ports that the kernel gives to connections, which a load takes by the thousand, and above those that stand in
+  // scenarios; tests that run at the same time begin at different ones.
+  constexpr int kFirst = 24000;
+  constexpr int kCount = 8000;
+  static int next = static_cast<int>(getpid() * 41LL % kCount);
+  for (int tried = 0; tried < kCount; ++tried) {
+    const int port = kFirst + next++ % kCount;
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    const bool free = bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+    close(fd);
+    if (free) return port;
+  }
+  return -1;
 }
 
 int TryConnect(int port) {

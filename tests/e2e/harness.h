@@ -61,10 +61,11 @@ class Checkout {
   std::string path_;
 };
 
-// Names of processes, cgroups and lock files of squall on this machine.
+// Processes of squall and its services that are this test's or nobody's, and cgroups and lock files of agents that are gone.
 std::vector<std::string> Residue();
-// What is there now and was not before. An agent also clears away what was left before it: less is no residue.
-std::vector<std::string> ResidueSince(const std::vector<std::string>& before);
+// What is there `within` from now and was not before. An agent also clears away what was left before it: less is no residue.
+// The time is for tests that run at the same time and kill agents: what those leave is gone soon.
+std::vector<std::string> ResidueSince(const std::vector<std::string>& before, absl::Duration within = absl::Seconds(5));
 
 bool IsRoot();
 // A port that nothing listens on now.

@@ -29,7 +29,7 @@ constexpr Case kCases[] = {
 class MainJobTest : public ::testing::TestWithParam<Case> {};
 
 std::string Scenario() {
-  return IsRoot() ? "/scenarios/demo/recommend.yaml" : "/scenarios/demo/recommend-unprivileged.yaml";
+  return IsRoot() ? "/scenarios/demo/recommend.yaml" : "/scenarios/demo/unprivileged/recommend.yaml";
 }
 
 TEST_P(MainJobTest, GivesTheRightVerdictsAndLeavesNothing) {

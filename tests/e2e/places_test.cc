@@ -78,7 +78,7 @@ assert:
 
 TEST_F(PlacesTest, OrdinaryUserWithRelayAt) {
   const JudgedRun run = RunToVerdict(checkout_,
-                                     {checkout_.path() + "/scenarios/demo/recommend-unprivileged.yaml",
+                                     {checkout_.path() + "/scenarios/demo/unprivileged/recommend.yaml",
                                       absl::StrCat("--var=port=", FreePort()), absl::StrCat("--var=peer_port=", FreePort()),
                                       absl::StrCat("--var=relay_port=", FreePort())},
                                      0, /*as_ordinary_user=*/true);

@@ -118,7 +118,7 @@ void RunAll(const std::vector<Case>& cases) {
     EXPECT_EQ(result.exit_code, cases[i].exit_code) << result.output;
     EXPECT_EQ(result.verdicts, cases[i].verdicts) << result.output;
   }
-  EXPECT_EQ(Residue(), before);
+  EXPECT_EQ(ResidueSince(before), std::vector<std::string>());
 }
 
 std::vector<Case> GoCases() {
