@@ -9,10 +9,12 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "base/clock.h"
+#include "base/tls.h"
 #include "controller/agent_client.h"
 #include "controller/exit_code.h"
 #include "controller/run_identity.h"
@@ -175,14 +177,23 @@ class ByHand {
 
 // The agent where the service is.
 absl::StatusOr<std::unique_ptr<AgentClient>> ByHand::Connect() {
-  if (!options_.agent.empty()) return AgentClient::Connect(options_.agent);
+  std::string name = options_.agent;
+  if (absl::StartsWith(name, "unix:")) return AgentClient::Connect(name);
+  // Another process here may look just like the one that is meant.
   for (const Service& service : scenario_.services()) {
-    // Another process here may look just like it.
-    if (service.on().empty()) continue;
-    return absl::FailedPreconditionError(absl::StrCat("service ", service.name(), " is on agent ", service.on(),
-                                                      ", not on this machine; write --agent with the address of that agent"));
+    if (name.empty()) name = service.on();
   }
-  return AgentClient::StartChild();
+  if (name.empty()) return AgentClient::StartChild();
+  std::vector<AgentAt> known(scenario_.agents().begin(), scenario_.agents().end());
+  known.insert(known.end(), options_.listed.file.agents().begin(), options_.listed.file.agents().end());
+  for (const AgentAt& at : known) {
+    if (at.name() != name) continue;
+    const absl::StatusOr<TlsIdentity> identity = LoadTlsIdentity(options_.listed.tls, TlsRole::kController);
+    if (!identity.ok()) return identity.status();
+    return AgentClient::Connect(at, *identity);
+  }
+  return absl::NotFoundError(absl::StrCat("agent ", name, " is not known here; list it in agents.yaml with its address, or write "
+                                          "--agent with the unix:PATH of an agent on this machine"));
 }
 
 absl::Status ByHand::SetUp() {

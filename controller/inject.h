@@ -4,13 +4,15 @@
 #include <functional>
 #include <string>
 
+#include "controller/agents_file.h"
 #include "proto/hand.pb.h"
 #include "proto/scenario.pb.h"
 
 namespace squall {
 
 struct InjectOptions {
-  std::string agent;                                   // unix:PATH; empty: a child of our own
+  std::string agent;                                   // unix:PATH, or one of `listed`; empty: a child of our own
+  LoadedAgents listed;                                 // agents.yaml
   std::string folder;                                  // of the scenario: what its paths are relative to
   const std::atomic<int>* interrupts = nullptr;        // signals that ask for an end
   std::function<void(const HandTick&)> on_tick;        // a few times a second while it is injected

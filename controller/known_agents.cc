@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/local_folder.h"
+#include "base/tls.h"
 
 namespace squall {
 namespace {
@@ -73,6 +74,22 @@ std::vector<KnownAgent> LocalAgents() {
     agent.client = AgentClient::Connect(agent.address);
   }
   std::sort(agents.begin(), agents.end(), [](const KnownAgent& a, const KnownAgent& b) { return a.name < b.name; });
+  return agents;
+}
+
+std::vector<KnownAgent> ListedAgents(const LoadedAgents& listed) {
+  std::vector<KnownAgent> agents(static_cast<size_t>(listed.file.agents_size()));
+  const absl::StatusOr<TlsIdentity> identity = LoadTlsIdentity(listed.tls, TlsRole::kController);
+  ForAll(agents.size(), [&](size_t i) {
+    const AgentAt& at = listed.file.agents(static_cast<int>(i));
+    agents[i].name = at.name();
+    agents[i].address = at.address();
+    if (identity.ok()) {
+      agents[i].client = AgentClient::Connect(at, *identity);
+    } else {
+      agents[i].client = identity.status();
+    }
+  });
   return agents;
 }
 

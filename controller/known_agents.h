@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "controller/agent_client.h"
+#include "controller/agents_file.h"
 #include "proto/hand.pb.h"
 
 // The agents that an operator on this machine can ask.
@@ -17,9 +18,11 @@ struct KnownAgent {
   absl::StatusOr<std::unique_ptr<AgentClient>> client = absl::UnknownError("");  // or why there is none
 };
 
-// Every agent of this user on this machine, those that a run or an injection started among them: "local-PID". Agents that
-// are listed elsewhere are more entries of the same kind.
+// Every agent of this user on this machine, those that a run or an injection started among them: "local-PID".
 std::vector<KnownAgent> LocalAgents();
+
+// The agents of `listed`, connected to with its certificates, side by side. REQUIRES: it has no mistakes.
+std::vector<KnownAgent> ListedAgents(const LoadedAgents& listed);
 
 // Asks all agents, side by side, what they serve. Within about two seconds, whatever they do.
 AgentStates AskAll(std::vector<KnownAgent>& agents);

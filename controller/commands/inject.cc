@@ -36,6 +36,7 @@ struct Options {
   HandRequest request;
   std::vector<std::string> vars;
   std::string agent;
+  std::string agents;
   bool json = false;
   bool dry_run = false;
 };
@@ -100,6 +101,9 @@ bool ReadFile(Options& options) {
 
 int Inject(Options& options) {
   if (!ReadFile(options)) return kExitUsage;
+  const std::string beside = options.request.path.empty() ? "scenario.yaml" : options.request.path;
+  std::optional<LoadedAgents> listed = LoadAgentsFile(options.agents.empty() ? AgentsFileBeside(beside) : options.agents);
+  if (!listed) return kExitUsage;
   const HandScenario hand = ReadByHand(options.request);
   for (const std::string& mistake : hand.mistakes) fprintf(stderr, "%s\n", mistake.c_str());
   if (!hand.mistakes.empty()) {
@@ -114,6 +118,7 @@ int Inject(Options& options) {
   }
   InjectOptions inject;
   inject.agent = options.agent;
+  inject.listed = *std::move(listed);
   std::error_code error;
   const std::filesystem::path file = std::filesystem::absolute(options.request.path, error);
   inject.folder = options.request.path.empty() ? std::filesystem::current_path(error).string() : file.parent_path().string();
@@ -167,7 +172,10 @@ void AddKind(CLI::App& inject, const FieldDescriptor& kind, int& exit_code) {
   command->add_option("--var", options->vars, "NAME=VALUE for ${vars.NAME} of the file; may be repeated")
       ->expected(1)
       ->take_all();
-  command->add_option("--agent", options->agent, "An agent that is running: unix:PATH. Left out: one of our own");
+  command->add_option("--agent", options->agent,
+                      "The agent beside the service: one of agents.yaml, or unix:PATH. Left out: one of our own");
+  command->add_option("--agents", options->agents,
+                      "Where agents on other hosts are and the certificates for them. Left out: agents.yaml here, if there is one");
   command->add_flag("--dry-run", options->dry_run, "Print the plan, and touch nothing");
   command->add_flag("--json", options->json, "Print a JSON object each second, and one at the end");
   command->footer(absl::StrCat("Example: ", HandExample(kind)));

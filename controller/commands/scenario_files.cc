@@ -98,6 +98,20 @@ std::optional<Vars> ParseAssignments(const std::vector<std::string>& assignments
   return vars;
 }
 
+std::optional<LoadedAgents> LoadAgentsFile(const std::string& path) {
+  if (path.empty()) return LoadedAgents();
+  absl::StatusOr<LoadedAgents> agents = LoadAgents(path);
+  if (!agents.ok()) {
+    fprintf(stderr, "%s: %s\n", path.c_str(), std::string(agents.status().message()).c_str());
+    return std::nullopt;
+  }
+  if (!agents->mistakes.empty()) {
+    fputs(FormatMistakes(path, agents->mistakes).c_str(), stderr);
+    return std::nullopt;
+  }
+  return *std::move(agents);
+}
+
 std::optional<std::vector<LoadedScenario>> LoadFiles(const std::vector<std::string>& paths,
                                                      const std::vector<std::string>& assignments,
                                                      const std::string& agents_file) {
@@ -112,17 +126,8 @@ std::optional<std::vector<LoadedScenario>> LoadFiles(const std::vector<std::stri
   }
   const auto vars_of = ForEach(*files, *vars);
   for (const std::string& file : *files) {
-    const std::string path = agents_file.empty() ? AgentsFileBeside(file) : agents_file;
-    absl::StatusOr<LoadedAgents> agents = LoadedAgents();
-    if (!path.empty()) agents = LoadAgents(path);
-    if (!agents.ok()) {
-      fprintf(stderr, "%s: %s\n", path.c_str(), std::string(agents.status().message()).c_str());
-      return std::nullopt;
-    }
-    if (!agents->mistakes.empty()) {
-      fputs(FormatMistakes(path, agents->mistakes).c_str(), stderr);
-      return std::nullopt;
-    }
+    const std::optional<LoadedAgents> agents = LoadAgentsFile(agents_file.empty() ? AgentsFileBeside(file) : agents_file);
+    if (!agents) return std::nullopt;
     absl::StatusOr<LoadedScenario> loaded = LoadScenario(file, vars_of.at(file), agents->file);
     if (!loaded.ok()) {
       fprintf(stderr, "%s: %s\n", file.c_str(), std::string(loaded.status().message()).c_str());

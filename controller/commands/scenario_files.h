@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "controller/agents_file.h"
 #include "controller/scenario.h"
 
 namespace squall {
@@ -16,6 +17,9 @@ absl::StatusOr<std::vector<std::string>> ScenarioFiles(const std::vector<std::st
 
 // The variables of `--var NAME=VALUE`. What is no such assignment is printed to standard error; nullopt then.
 std::optional<std::map<std::string, std::string>> ParseAssignments(const std::vector<std::string>& assignments);
+
+// Reads agents.yaml; nothing is in it when `path` is empty. What is wrong with it is printed to standard error; nullopt then.
+std::optional<LoadedAgents> LoadAgentsFile(const std::string& path);
 
 // Loads every file, and every scenario of every folder, with the variables of `--var NAME=VALUE` that it has (each must
 // be in one file at least) and the agents of

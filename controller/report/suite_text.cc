@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "controller/report/escape.h"
 #include "controller/report/report.h"
 #include "controller/report/text_layout.h"
@@ -127,7 +128,19 @@ class SuitePage {
     }
   }
 
-  // Why a scenario did not pass, and where more is said.
+  // "under slow (latency) and gone (kill): answers-in-time, recovers-from-death hold".
+  static std::string Held(const RunResult& run) {
+    std::vector<std::string> faults, held;
+    for (const FaultResult& fault : run.faults()) {
+      faults.push_back(fault.name() == fault.kind() ? fault.name() : absl::StrCat(fault.name(), " (", fault.kind(), ")"));
+    }
+    for (const Verdict& verdict : run.verdicts()) held.push_back(verdict.assertion());
+    if (held.empty()) return "";
+    return absl::StrCat(faults.empty() ? "" : absl::StrCat("under ", absl::StrJoin(faults, " and "), ": "),
+                        absl::StrJoin(held, ", "), held.size() == 1 ? " holds" : " hold");
+  }
+
+  // What held, or why a scenario did not pass, and where more is said.
   void Below(const ScenarioResult& scenario) {
     const std::string indent(kReasonIndent, ' ');
     const std::string runs = RunsWords(scenario);
@@ -136,6 +149,8 @@ class SuitePage {
       const SuiteRun& run = scenario.runs(i);
       const std::string which = scenario.runs_size() > 1 ? absl::StrCat("run ", i + 1, ": ") : "";
       const Verdict::Result as = AsResult(StandingOf(run.result()));
+      const std::string held = run.result().exit_code() == 0 ? Held(run.result()) : "";
+      if (!held.empty()) Paragraph(absl::StrCat(indent, which), TerminalText(held));
       for (const std::string& cause : CausesOf(run.result())) {
         Paragraph(absl::StrCat(indent, which), cause, nullptr, ColorOf(as));
       }

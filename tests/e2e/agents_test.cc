@@ -333,6 +333,34 @@ TEST_F(AgentsTest, OneThatIsCutOffHealsByItselfAndTheRunSaysSo) {
   network_->Up(1, true);
 }
 
+TEST_F(AgentsTest, AnOperatorSeesThemAllInjectsThroughOneAndHealsIt) {
+  peer_ = std::make_unique<Process>(Network::On(1, {checkout_.target("recommend"), "--port=9292", "--service-time=5ms"}));
+  StartOrders("127.0.0.1:9292");
+  const std::string agents = "--agents=" + checkout_.path() + "/scenarios/e2e/agents.yaml";
+  Process::Options alone;  // the agents of this machine, which other tests may have started, are not meant
+  alone.env = {{"SQUALL_RUNTIME_DIR", checkout_.path() + "/runtime"}};
+  Process list({checkout_.squall(), "agents", agents}, alone);
+  EXPECT_EQ(list.Wait(absl::Seconds(10)), 0);
+  for (const char* name : {"shop-1", "shop-2", "load-1"}) EXPECT_TRUE(absl::StrContains(list.Output(), name)) << list.Output();
+
+  Process inject({checkout_.squall(), "inject", "latency", "--agent=shop-1", agents, "--listen=8080", "--to=127.0.0.1:9292",
+                  "--delay=500ms", "--for=60s"},
+                 alone);
+  ASSERT_TRUE(inject.WaitForOutput("injected", absl::Seconds(10))) << inject.Output();
+  // What orders had connected before stays as it was: it has to connect anew.
+  peer_ = nullptr;
+  peer_ = std::make_unique<Process>(Network::On(1, {checkout_.target("recommend"), "--port=9292", "--service-time=5ms"}));
+  const auto degraded = [&] { return absl::StrContains(network_->Ask(1, 8080, kGetOrder), "x-fallback: true"); };
+  EXPECT_TRUE(Eventually(absl::Seconds(10), degraded)) << inject.Output();
+  Process status({checkout_.squall(), "status", agents}, alone);
+  EXPECT_EQ(status.Wait(absl::Seconds(10)), 0);
+  EXPECT_TRUE(absl::StrContains(status.Output(), "500 ms on every response")) << status.Output();
+  Process heal({checkout_.squall(), "heal", "--all", agents}, alone);
+  EXPECT_EQ(heal.Wait(absl::Seconds(20)), 0) << heal.Output();
+  EXPECT_EQ(inject.Wait(absl::Seconds(10)), 130) << inject.Output();
+  EXPECT_TRUE(Eventually(absl::Seconds(5), [&] { return !degraded(); }));
+}
+
 // The scenario that is shipped, with the addresses and the program of this network.
 TEST_F(AgentsTest, ThreeInOneRunPass) {
   StartOrders(Network::Address(2) + ":9090");
