@@ -329,7 +329,8 @@ TEST_F(AgentsTest, OneThatIsCutOffHealsByItselfAndTheRunSaysSo) {
   EXPECT_EQ(network_->Ask(2, 9191, kGetOrder), "refused") << "healed on the others too";
   EXPECT_TRUE(fs::exists(checkout_.OnlyRun() + "/report.html"));
   EXPECT_TRUE(absl::StrContains(ReadFile(checkout_.OnlyRun() + "/verdicts.json"), "agent shop-1 was lost"));
-  EXPECT_TRUE(absl::StrContains(agents_[0]->Output(), "nothing was heard of its controller for the lease")) << agents_[0]->Output();
+  EXPECT_TRUE(agents_[0]->WaitForOutput("nothing was heard of its controller for the lease", absl::Seconds(10)))
+      << agents_[0]->Output();
   network_->Up(1, true);
 }
 
