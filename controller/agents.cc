@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "controller/agents_file.h"
 #include "controller/placement.h"
 #include "controller/rebase.h"
 
@@ -38,12 +39,8 @@ absl::StatusOr<std::unique_ptr<Agents>> Agents::Connect(const Scenario& scenario
     first.client = *std::move(client);
   } else if (!address.empty()) {
     return absl::InvalidArgumentError("the scenario names its agents: leave out --agent");
-  } else if (tls.cert.empty()) {
-    return absl::InvalidArgumentError(
-        "agents on other hosts want a certificate: write tls: {cert: ..., key: ..., ca: ...} in agents.yaml beside the "
-        "scenario, or in the file of --agents");
   } else {
-    const absl::StatusOr<TlsIdentity> identity = LoadTlsIdentity(tls, TlsRole::kController);
+    const absl::StatusOr<TlsIdentity> identity = ControllersIdentity(tls);
     if (!identity.ok()) return identity.status();
     status = agents->ForEach([&](Member& member) {
       const AgentAt& at = *std::find_if(scenario.agents().begin(), scenario.agents().end(),

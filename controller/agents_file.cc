@@ -34,6 +34,13 @@ absl::StatusOr<LoadedAgents> LoadAgents(const std::string& path) {
   return loaded;
 }
 
+absl::StatusOr<TlsIdentity> ControllersIdentity(const TlsPaths& paths) {
+  if (!paths.cert.empty()) return LoadTlsIdentity(paths, TlsRole::kController);
+  return absl::InvalidArgumentError(
+      "agents on other hosts want a certificate: write tls: {cert: ..., key: ..., ca: ...} in agents.yaml, beside the scenario "
+      "or here, or in the file of --agents");
+}
+
 std::string AgentsFileBeside(const std::string& scenario_path) {
   std::error_code error;
   const std::filesystem::path beside = std::filesystem::path(scenario_path).parent_path() / "agents.yaml";

@@ -19,6 +19,10 @@ struct LoadedAgents {
 // Reads the file. An error only when it cannot be read.
 absl::StatusOr<LoadedAgents> LoadAgents(const std::string& path);
 
+// The certificate with which a controller comes to agents on other hosts. INVALID_ARGUMENT, with what to write, when
+// `paths` is empty.
+absl::StatusOr<TlsIdentity> ControllersIdentity(const TlsPaths& paths);
+
 // agents.yaml in the folder of the scenario; empty: there is none.
 std::string AgentsFileBeside(const std::string& scenario_path);
 

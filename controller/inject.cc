@@ -188,9 +188,12 @@ absl::StatusOr<std::unique_ptr<AgentClient>> ByHand::Connect() {
   known.insert(known.end(), options_.listed.file.agents().begin(), options_.listed.file.agents().end());
   for (const AgentAt& at : known) {
     if (at.name() != name) continue;
-    const absl::StatusOr<TlsIdentity> identity = LoadTlsIdentity(options_.listed.tls, TlsRole::kController);
-    if (!identity.ok()) return identity.status();
-    return AgentClient::Connect(at, *identity);
+    absl::StatusOr<std::unique_ptr<AgentClient>> client = absl::UnknownError("");
+    const absl::StatusOr<TlsIdentity> identity = ControllersIdentity(options_.listed.tls);
+    if (identity.ok()) client = AgentClient::Connect(at, *identity);
+    const absl::Status status = identity.ok() ? client.status() : identity.status();
+    if (status.ok()) return client;
+    return absl::Status(status.code(), absl::StrCat("agent ", name, " (", at.address(), "): ", status.message()));
   }
   return absl::NotFoundError(absl::StrCat("agent ", name, " is not known here; list it in agents.yaml with its address, or write "
                                           "--agent with the unix:PATH of an agent on this machine"));

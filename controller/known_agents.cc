@@ -79,7 +79,7 @@ std::vector<KnownAgent> LocalAgents() {
 
 std::vector<KnownAgent> ListedAgents(const LoadedAgents& listed) {
   std::vector<KnownAgent> agents(static_cast<size_t>(listed.file.agents_size()));
-  const absl::StatusOr<TlsIdentity> identity = LoadTlsIdentity(listed.tls, TlsRole::kController);
+  const absl::StatusOr<TlsIdentity> identity = ControllersIdentity(listed.tls);
   ForAll(agents.size(), [&](size_t i) {
     const AgentAt& at = listed.file.agents(static_cast<int>(i));
     agents[i].name = at.name();

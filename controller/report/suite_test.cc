@@ -112,7 +112,9 @@ TEST(SuiteJunit, SkipsInconclusiveWhereItIsAWarningOnly) {
 TEST(SuiteText, SumsUpInOneTable) {
   const std::string text = TextReport(MakeSampleSuite(), "runs/ID", 100, false);
   EXPECT_THAT(text, HasSubstr("✗ FAIL  shop: 2 of 5 scenarios pass, 2 failed, 1 not run\n"));
-  EXPECT_THAT(text, HasSubstr("  ✓ healthy                   PASS     45.30 s\n      runs/ID/r-healthy/report.html\n"));
+  EXPECT_THAT(text, HasSubstr("  ✓ healthy                   PASS     45.30 s\n"
+                              "      under slow (latency) and gone (kill): timeout, back-in-time, breaker hold\n"
+                              "      runs/ID/r-healthy/report.html\n"));
   EXPECT_THAT(text, HasSubstr("      INCONCLUSIVE, run again: PASS\n"));
   EXPECT_THAT(text, HasSubstr("      3 runs: PASS, FAIL, PASS\n"));
   EXPECT_THAT(text, HasSubstr("      run 2: timeout: 12 of 40 requests were late\n"));

@@ -286,7 +286,7 @@ agents: {shop-1: {address: "192.0.2.1:7447"}}
 services:
   orders: {attach: {listen: )", port_, R"(}, on: shop-1}
 )"));
-  EXPECT_TRUE(absl::StrContains(Squall({"inject", "kill", "--scenario", elsewhere}, 3), "orders is on agent shop-1"));
+  EXPECT_TRUE(absl::StrContains(Squall({"inject", "kill", "--scenario", elsewhere}, 3), "agent shop-1 (192.0.2.1:7447): agents on other hosts want a certificate"));
   EXPECT_EQ(TryConnect(port_), 0);
   EXPECT_TRUE(absl::StrContains(Squall({"inject", "latenci"}, 64), "unknown fault \"latenci\"; did you mean \"latency\"?"));
 }
