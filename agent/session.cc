@@ -165,9 +165,11 @@ absl::Status Session::OpenEdge(const Edge& edge) {
   Relay::EdgeOptions options;
   options.name = edge.name();
   options.parse_http = edge.protocol() != Edge::PROTOCOL_TCP;
-  absl::StatusOr<std::vector<Address>> to = ResolveAddress(edge.to());
-  if (!to.ok()) return to.status();
-  options.to = *std::move(to);
+  for (const std::string& each : edge.to()) {
+    const absl::StatusOr<std::vector<Address>> to = ResolveAddress(each);
+    if (!to.ok()) return to.status();
+    options.to.insert(options.to.end(), to->begin(), to->end());
+  }
   if (!edge.relay_at().empty()) {
     const absl::StatusOr<std::vector<Address>> at = ResolveAddress(edge.relay_at());
     if (!at.ok()) return at.status();

@@ -241,7 +241,7 @@ TEST(ByHand, FlagsNameAServiceOfTheFileAndStandInForWhatItSays) {
       ReadWith(kFullScenario, "squall inject latency --listen 80 --relay-at 127.0.0.1:1234 --delay 5ms --for 5s");
   ASSERT_EQ(Mistakes(relay), "");
   EXPECT_EQ(relay.scenario.edges(0).relay_at(), "127.0.0.1:1234");
-  EXPECT_EQ(relay.scenario.edges(0).to(), "127.0.0.1:9090");
+  EXPECT_EQ(relay.scenario.edges(0).to(0), "127.0.0.1:9090");
 }
 
 TEST(ByHand, MistakesInTheFileAndAboutItAreToldApart) {

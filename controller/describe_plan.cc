@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "controller/placement.h"
 #include "controller/limiter_steps.h"
+#include "controller/network_faults.h"
 #include "controller/plan.h"
 #include "controller/wording.h"
 
@@ -174,13 +175,6 @@ void AddServices(const Scenario& scenario, Page& page) {
   }
 }
 
-const Edge* FindEdge(const Scenario& scenario, const std::string& name) {
-  for (const Edge& edge : scenario.edges()) {
-    if (edge.name() == name) return &edge;
-  }
-  return nullptr;
-}
-
 const Service* FindService(const Scenario& scenario, const std::string& name) {
   for (const Service& service : scenario.services()) {
     if (service.name() == name) return &service;
@@ -188,18 +182,15 @@ const Service* FindService(const Scenario& scenario, const std::string& name) {
   return nullptr;
 }
 
-std::string EdgeMechanism(const Edge& edge) {
-  return edge.relay_at().empty()
-             ? absl::StrCat("connects of ", edge.from(), " redirected to a relay (cgroup BPF; needs root)")
-             : absl::StrCat("relay at ", edge.relay_at(), ", no privileges");
-}
-
-// Whom a fault on the edge touches. `edge` null: it is not in the scenario.
-std::string EdgeScope(const std::string& name, const Edge* edge) {
-  if (edge == nullptr) return absl::StrCat("edge ", name);
-  return edge->relay_at().empty()
-             ? absl::StrCat("edge: calls of ", edge->from(), " to ", edge->to(), ", of no other process")
-             : absl::StrCat("edge: calls that ", edge->from(), " or others send to ", edge->relay_at());
+std::string CountedAs(const Edge& edge) {
+  switch (edge.protocol()) {
+    case Edge::PROTOCOL_TCP:
+      return "each connection counted as one call";
+    case Edge::PROTOCOL_UDP:
+      return "datagrams counted";
+    default:
+      return "HTTP/1.1 and HTTP/2 requests counted";
+  }
 }
 
 void AddEdges(const Scenario& scenario, Page& page) {
@@ -207,10 +198,9 @@ void AddEdges(const Scenario& scenario, Page& page) {
   page.Section("Edges");
   for (const Edge& edge : scenario.edges()) {
     page.Entry(edge.name(),
-               absl::StrCat(edge.from(), " -> ", edge.to(), ", ",
-                            edge.protocol() == Edge::PROTOCOL_TCP ? "each connection counted as one call"
-                                                                  : "HTTP/1.1 requests counted"));
+               absl::StrCat(edge.from(), " -> ", EdgeAddress(edge), ", ", CountedAs(edge)));
     page.More(EdgeMechanism(edge));
+    if (edge.existing() == Edge::EXISTING_RESET) page.More("connections from before the run are cut, and come back through the relay");
   }
 }
 
@@ -272,17 +262,28 @@ void AddFault(const Scenario& scenario, const PlannedFault& planned, absl::Durat
   const Fault& fault = *planned.fault;
   const std::string time = Clock(baseline + planned.at);
   switch (fault.kind_case()) {
-    case Fault::kLatency: {
+    case Fault::kLatency:
+    case Fault::kBandwidth:
+    case Fault::kStall:
+    case Fault::kSlice:
+    case Fault::kLimitData:
+    case Fault::kReset:
+    case Fault::kRefuse:
+    case Fault::kBlackhole:
+    case Fault::kPartition:
+    case Fault::kLoss:
+    case Fault::kDuplicate:
+    case Fault::kReorder:
+    case Fault::kCorrupt:
+    case Fault::kHttp:
+    case Fault::kGrpc:
+    case Fault::kTls: {
       page.Event(time, fault.name(),
                  absl::StrCat(DescribeFault(fault), ", for ", HumanDuration(planned.until - planned.at)));
-      const Edge* edge = FindEdge(scenario, fault.latency().edge());
-      page.MoreOfEvent("scope:", EdgeScope(fault.latency().edge(), edge));
-      if (edge != nullptr) page.MoreOfEvent("through:", EdgeMechanism(*edge));
-      page.MoreOfEvent("undone by:",
-                       edge != nullptr && !edge->relay_at().empty()
-                           ? "the relay passes on without delay; it lives in the agent and dies with it"
-                           : "the relay passes on without delay; redirection is a BPF link that dies "
-                             "with the agent");
+      const NetworkMechanism mechanism = MechanismOf(scenario, fault);
+      page.MoreOfEvent("scope:", mechanism.scope);
+      page.MoreOfEvent("through:", mechanism.through);
+      page.MoreOfEvent("undone by:", mechanism.undone_by);
       return;
     }
     case Fault::kKill:
@@ -455,6 +456,10 @@ void AddAssertions(const Scenario& scenario, Page& page) {
       case Assertion::kRateLimiter:
         page.Entry(assertion.name(), kind + DescribeLimiter(assertion.rate_limiter()));
         break;
+      case Assertion::kTlsVerified:
+        page.Entry(assertion.name(), absl::StrCat(kind, "no TLS handshake is completed with a certificate that must be refused"));
+        page.More(AboutFault(assertion.tls_verified().fault()));
+        break;
       case Assertion::KIND_NOT_SET:
         break;
     }
@@ -508,17 +513,6 @@ std::string DescribeDns(const Dns& dns) {
                       Length(dns.delay()) > absl::ZeroDuration() ? absl::StrCat(", ", Human(dns.delay()), " late") : "");
 }
 
-std::string Direction(const Latency& latency) {
-  switch (latency.direction()) {
-    case Latency::DIRECTION_REQUEST:
-      return "on every request";
-    case Latency::DIRECTION_BOTH:
-      return "on every request and every response";
-    default:
-      return "on every response";
-  }
-}
-
 std::string DescribeCpu(const Cpu& cpu) {
   if (cpu.how_case() == Cpu::kQuota) {
     return absl::StrCat(cpu.service(), " gets ", HumanPercent(cpu.quota()), " of the processor time that it may use");
@@ -542,13 +536,23 @@ std::string ResolverMechanism(const Service& service) {
 
 std::string DescribeFault(const Fault& fault) {
   switch (fault.kind_case()) {
-    case Fault::kLatency: {
-      const Latency& latency = fault.latency();
-      const bool varies = Length(latency.jitter()) > absl::ZeroDuration();
-      return absl::StrCat(Human(latency.delay()),
-                          varies ? absl::StrCat(" +/- ", Human(latency.jitter())) : "", " ",
-                          Direction(latency), " over ", latency.edge());
-    }
+    case Fault::kLatency:
+    case Fault::kBandwidth:
+    case Fault::kStall:
+    case Fault::kSlice:
+    case Fault::kLimitData:
+    case Fault::kReset:
+    case Fault::kRefuse:
+    case Fault::kBlackhole:
+    case Fault::kPartition:
+    case Fault::kLoss:
+    case Fault::kDuplicate:
+    case Fault::kReorder:
+    case Fault::kCorrupt:
+    case Fault::kHttp:
+    case Fault::kGrpc:
+    case Fault::kTls:
+      return DescribeNetworkFault(fault);
     case Fault::kKill:
       return absl::StrCat(fault.kill().signal(), " to ", fault.kill().service(),
                           fault.kill().has_restart_after()

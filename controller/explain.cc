@@ -113,6 +113,8 @@ std::string UnitOf(const FieldDescriptor& field) {
       return "percentage";
     case FieldRules::BYTES:
       return "size in bytes";
+    case FieldRules::BYTE_RATE:
+      return "bytes per second";
     default:
       return "";
   }

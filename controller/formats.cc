@@ -84,7 +84,7 @@ absl::Status CheckName(absl::string_view text) {
   return absl::OkStatus();
 }
 
-absl::Status CheckAddress(absl::string_view text) {
+absl::Status CheckAddress(absl::string_view text, bool any_host) {
   if (text.empty()) return absl::InvalidArgumentError("is empty; write for example 127.0.0.1:9090");
   if (absl::StrContains(text, "://")) {
     return WrongText(text, "is a URL; write HOST:PORT only, for example 127.0.0.1:9090");
@@ -96,6 +96,7 @@ absl::Status CheckAddress(absl::string_view text) {
                                        : WrongText(text, "has no port; write \"", text, ":9090\"");
   }
   const absl::string_view host = text.substr(0, colon);
+  if (any_host && host == "*" && IsPort(text.substr(colon + 1))) return absl::OkStatus();
   if (!IsPort(text.substr(colon + 1))) {
     return WrongText(text,
                      "has no port from 1 to 65535 after its last ':'; write for example 127.0.0.1:9090");

@@ -11,7 +11,8 @@ namespace squall {
 absl::Status CheckName(absl::string_view text);
 
 // "127.0.0.1:9090", "[::1]:9090", "orders.local:9090".
-absl::Status CheckAddress(absl::string_view text);
+// With `any_host` the host may be "*".
+absl::Status CheckAddress(absl::string_view text, bool any_host);
 
 // "http://HOST[:PORT][/PATH]".
 absl::Status CheckUrl(absl::string_view text);

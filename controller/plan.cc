@@ -68,6 +68,7 @@ absl::Duration RecoveryFor(const Assertion& assertion, absl::Duration window) {
       return Length(assertion.circuit_breaker().closes_within()) + kClosingWindows * window;
     case Assertion::kTimeout:
     case Assertion::kRateLimiter:
+    case Assertion::kTlsVerified:
     case Assertion::KIND_NOT_SET:
       return absl::ZeroDuration();
   }

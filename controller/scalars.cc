@@ -46,7 +46,7 @@ absl::StatusOr<ScalarValue> ParseString(const FieldDescriptor& field, absl::stri
   const FieldRules& field_rules = RulesOf(field);
   absl::Status status;
   if (field_rules.name() || !field_rules.refers_to().empty()) status = CheckName(text);
-  if (status.ok() && field_rules.address()) status = CheckAddress(text);
+  if (status.ok() && field_rules.address()) status = CheckAddress(text, field_rules.any_host());
   if (status.ok() && field_rules.url()) status = CheckUrl(text);
   if (status.ok() && field_rules.signal()) status = CheckSignal(text);
   if (!status.ok()) return status;
@@ -55,8 +55,10 @@ absl::StatusOr<ScalarValue> ParseString(const FieldDescriptor& field, absl::stri
 
 // 32-bit fields have bounds of their own, whether or not the rules say so.
 absl::StatusOr<ScalarValue> ParseInt(const FieldDescriptor& field, absl::string_view text) {
-  absl::StatusOr<int64_t> value =
-      RulesOf(field).unit() == FieldRules::BYTES ? ParseBytes(text) : ParseInteger(text);
+  const FieldRules::Unit unit = RulesOf(field).unit();
+  absl::StatusOr<int64_t> value = unit == FieldRules::BYTES       ? ParseBytes(text)
+                                  : unit == FieldRules::BYTE_RATE ? ParseByteRate(text)
+                                                                  : ParseInteger(text);
   if (!value.ok()) return value.status();
   const bool is_unsigned = field.cpp_type() == FieldDescriptor::CPPTYPE_UINT32 ||
                            field.cpp_type() == FieldDescriptor::CPPTYPE_UINT64;

@@ -127,6 +127,8 @@ class Resolver {
     const std::string name = reflection.GetString(message, &field);
     if (!name.empty()) return CheckName(noun, name, path);
     if (RulesOf(field).optional_reference() || !reading_.Sound(path)) return;
+    const std::string& unless = RulesOf(field).unless();
+    if (!unless.empty() && !reflection.GetString(message, message.GetDescriptor()->FindFieldByName(unless)).empty()) return;
     if (noun == "agent" && named.names.empty()) return;  // this machine
     if (named.names.size() == 1 && named.sound) {
       reflection.SetString(&message, &field, named.names[0]);

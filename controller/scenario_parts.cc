@@ -132,16 +132,18 @@ void CheckEdges(const Scenario& scenario, Reading& reading) {
     const Edge& edge = scenario.edges(i);
     const std::string path = ItemPath("edges", i);
     if (!reading.Sound(path)) continue;
-    const auto [same, is_new] = same_way.emplace(std::pair(edge.from(), edge.to()), edge.name());
-    if (!is_new) {
-      reading.Report(
-          absl::StrCat(path, ".to"),
-          absl::StrCat("edges ", Quoted(same->second), " and ", Quoted(edge.name()), " both go from ",
-                       edge.from(), " to ", edge.to(), "; leave one of them out"));
+    for (const std::string& to : edge.to()) {
+      const auto [same, is_new] = same_way.emplace(std::pair(edge.from(), to), edge.name());
+      if (is_new) continue;
+      reading.Report(absl::StrCat(path, ".to"),
+                     same->second == edge.name()
+                         ? absl::StrCat(to, " is there twice; leave one of them out")
+                         : absl::StrCat("edges ", Quoted(same->second), " and ", Quoted(edge.name()), " both go from ",
+                                        edge.from(), " to ", to, "; leave one of them out"));
     }
     if (edge.relay_at().empty()) continue;
     const std::string relay_at = absl::StrCat(path, ".relay_at");
-    if (edge.relay_at() == edge.to()) {
+    if (std::count(edge.to().begin(), edge.to().end(), edge.relay_at()) > 0) {
       reading.Report(relay_at,
                      "relay_at is the address of the dependency itself; write another, free port, for "
                      "example \"127.0.0.1:19090\"");

@@ -61,7 +61,7 @@ TEST(Scenario, MinimalHasItsReferencesNamesAndDefaultsFilledIn) {
   const Fault& fault = scenario.faults(0);
   EXPECT_EQ(fault.name(), "latency");
   EXPECT_EQ(fault.latency().edge(), "recommend");
-  EXPECT_EQ(fault.latency().direction(), Latency::DIRECTION_RESPONSE);
+  EXPECT_EQ(fault.latency().direction(), DIRECTION_RESPONSE);
   EXPECT_EQ(FromProto(fault.latency().delay()), absl::Milliseconds(500));
   EXPECT_EQ(fault.for_().seconds(), 10);
   const Timeout& timeout = scenario.assertions(0).timeout();

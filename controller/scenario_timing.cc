@@ -9,6 +9,8 @@
 #include "absl/time/time.h"
 #include "base/text.h"
 #include "controller/dns_checks.h"
+#include "controller/network_checks.h"
+#include "controller/network_faults.h"
 #include "controller/plan.h"
 #include "controller/scalars.h"
 #include "controller/scenario_checks.h"
@@ -84,8 +86,23 @@ class TimingChecker {
   void CheckFault(const Fault& fault, const std::string& path) {
     switch (fault.kind_case()) {
       case Fault::kLatency:
+      case Fault::kBandwidth:
+      case Fault::kStall:
+      case Fault::kSlice:
+      case Fault::kLimitData:
+      case Fault::kReset:
+      case Fault::kRefuse:
+      case Fault::kBlackhole:
+      case Fault::kPartition:
+      case Fault::kLoss:
+      case Fault::kDuplicate:
+      case Fault::kReorder:
+      case Fault::kCorrupt:
+      case Fault::kHttp:
+      case Fault::kGrpc:
+      case Fault::kTls:
         CheckLasts(path);
-        CheckLatency(fault.latency(), absl::StrCat(path, ".latency"));
+        CheckNetworkFault(scenario_, fault, absl::StrCat(path, ".", FaultKind(fault)), reading_);
         return;
       case Fault::kKill:
         if (reading_.Given(absl::StrCat(path, ".for"))) {
@@ -114,14 +131,6 @@ class TimingChecker {
     if (reading_.Given(lasts) || !reading_.Sound(lasts)) return;
     reading_.ReportAt(lasts, reading_.At(path),
                       "for is missing: every fault has an end; write for example for: 10s");
-  }
-
-  void CheckLatency(const Latency& latency, const std::string& path) {
-    const std::string jitter = absl::StrCat(path, ".jitter");
-    if (!reading_.Sound(path) || FromProto(latency.jitter()) <= FromProto(latency.delay())) return;
-    reading_.Report(jitter, absl::StrCat("jitter ", HumanDuration(FromProto(latency.jitter())),
-                                         " is more than delay ", HumanDuration(FromProto(latency.delay())),
-                                         "; write ", DurationText(FromProto(latency.delay())), " or less"));
   }
 
   void CheckKill(const Kill& kill, const std::string& path) {
@@ -239,7 +248,7 @@ class TimingChecker {
         const Timed& first = timed_[i];
         const Timed& second = timed_[k];
         if (!first.known || !second.known) continue;
-        if (first.fault->has_latency() && second.fault->has_latency()) CheckLatencies(first, second);
+        CheckEdgeFaults(first, second);
         if (IsKill(first) && IsKill(second)) CheckKills(first, second);
         if (first.fault->has_cpu() && second.fault->has_cpu()) CheckCpus(first, second);
         if (first.fault->has_dns() && second.fault->has_dns()) CheckAnswers(first, second);
@@ -248,13 +257,12 @@ class TimingChecker {
   }
 
   // REQUIRES: first.at <= second.at.
-  void CheckLatencies(const Timed& first, const Timed& second) {
-    const std::string& edge = first.fault->latency().edge();
-    if (edge.empty() || edge != second.fault->latency().edge() || second.at >= first.until) return;
-    reading_.Report(second.path,
-                    absl::StrCat(Quoted(second.fault->name()), " (", Span(second), ") and ",
-                                 Quoted(first.fault->name()), " (", Span(first), ") both delay edge ", edge,
-                                 " at the same time; write ", AtFor(second, first.until), " or later"));
+  void CheckEdgeFaults(const Timed& first, const Timed& second) {
+    const std::string both = FightOver(*first.fault, *second.fault);
+    if (both.empty() || second.at >= first.until) return;
+    reading_.Report(second.path, absl::StrCat(Quoted(second.fault->name()), " (", Span(second), ") and ",
+                                              Quoted(first.fault->name()), " (", Span(first), ") both ", both,
+                                              " at the same time; write ", AtFor(second, first.until), " or later"));
   }
 
   // REQUIRES: first.at <= second.at.
@@ -328,16 +336,6 @@ class TimingChecker {
     }
   }
 
-  // How long a fault makes calls wait at the least; none: not at all.
-  static absl::Duration LeastWait(const Fault& fault) {
-    if (fault.has_dns()) {
-      return fault.dns().answer() == Dns::ANSWER_TIMEOUT ? absl::InfiniteDuration() : FromProto(fault.dns().delay());
-    }
-    if (!fault.has_latency()) return absl::ZeroDuration();
-    const int waits = fault.latency().direction() == Latency::DIRECTION_BOTH ? 2 : 1;
-    return waits * (FromProto(fault.latency().delay()) - FromProto(fault.latency().jitter()));
-  }
-
   // Only a dependency that answers later than the limit shows whether the service keeps its deadline.
   void CheckExercised(const Timeout& timeout, absl::Duration limit, const std::string& path) {
     std::string longest_name;
@@ -362,8 +360,8 @@ class TimingChecker {
       const std::string where =
           timeout.fault().empty() ? "no fault here" : absl::StrCat("not ", Quoted(timeout.fault()));
       reading_.Report(
-          path, absl::StrCat("impossible timing: only a latency, or a dns fault that answers late or never, makes requests run into a "
-                             "deadline, and ",
+          path, absl::StrCat("impossible timing: only a fault that makes calls wait (latency, stall, blackhole, partition, a late http or grpc answer, a "
+                             "late dns answer) makes requests run into a deadline, and ",
                              where, " is one; add ", needed));
       return;
     }

@@ -158,6 +158,15 @@ absl::StatusOr<int64_t> ParseBytes(absl::string_view text) {
              : WrongText(text, "is not a size; write ", number, meant, " (units of 1024)");
 }
 
+absl::StatusOr<int64_t> ParseByteRate(absl::string_view text) {
+  absl::string_view size = text;
+  if (!absl::ConsumeSuffix(&size, "/s")) {
+    return ParseBytes(text).ok() ? WrongText(text, "is a size and no rate; write ", text, "/s")
+                                 : WrongText(text, "is no rate in bytes; write for example 1MiB/s");
+  }
+  return ParseBytes(size);
+}
+
 absl::StatusOr<int64_t> ParseInteger(absl::string_view text) {
   const absl::string_view digits = absl::StripPrefix(text, "-");
   int64_t value = 0;

@@ -23,6 +23,9 @@ absl::StatusOr<double> ParsePercent(absl::string_view text);
 // "512B", "64KiB", "1MiB", "2GiB": bytes.
 absl::StatusOr<int64_t> ParseBytes(absl::string_view text);
 
+// "64B/s", "10MiB/s": bytes per second.
+absl::StatusOr<int64_t> ParseByteRate(absl::string_view text);
+
 // "42", "-3": the whole text.
 absl::StatusOr<int64_t> ParseInteger(absl::string_view text);
 

@@ -128,20 +128,20 @@ TEST(Name, IsLettersDigitsAndAFewSigns) {
 TEST(Address, IsHostAndPort) {
   for (const char* text :
        {"127.0.0.1:9090", "[::1]:9090", "[fe80::1]:1", "orders.local:65535", "localhost:80"}) {
-    EXPECT_TRUE(CheckAddress(text).ok()) << text;
+    EXPECT_TRUE(CheckAddress(text, false).ok()) << text;
   }
   for (const char* text :
        {"", ":", ":80", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "1.2.3:80", "256.1.1.1:80", "[::1]",
         "[::g]:80", "[]:80", "a b:80", "a:80:90", "http://a:80", "a:+80", "a:080808"}) {
-    EXPECT_FALSE(CheckAddress(text).ok()) << text;
+    EXPECT_FALSE(CheckAddress(text, false).ok()) << text;
   }
 }
 
 TEST(Address, SaysWhatToWriteInstead) {
-  EXPECT_EQ(Message(CheckAddress("9090")), "\"9090\" has no host; write \"127.0.0.1:9090\"");
-  EXPECT_EQ(Message(CheckAddress("localhost")), "\"localhost\" has no port; write \"localhost:9090\"");
-  EXPECT_EQ(Message(CheckAddress("::1")), "\"::1\" is an IPv6 address without a port; write \"[::1]:9090\"");
-  EXPECT_EQ(Message(CheckAddress("1:2:3:4:5:6:7:8:9090")),
+  EXPECT_EQ(Message(CheckAddress("9090", false)), "\"9090\" has no host; write \"127.0.0.1:9090\"");
+  EXPECT_EQ(Message(CheckAddress("localhost", false)), "\"localhost\" has no port; write \"localhost:9090\"");
+  EXPECT_EQ(Message(CheckAddress("::1", false)), "\"::1\" is an IPv6 address without a port; write \"[::1]:9090\"");
+  EXPECT_EQ(Message(CheckAddress("1:2:3:4:5:6:7:8:9090", false)),
             "\"1:2:3:4:5:6:7:8:9090\" needs brackets; write \"[1:2:3:4:5:6:7:8]:9090\"");
 }
 

@@ -285,6 +285,11 @@ class Walker {
 
   void ReadList(const FieldDescriptor& field, const YamlNode& value, const std::string& path,
                 Message& message) {
+    if (RulesOf(field).single() && value.kind == YamlNode::kScalar) {
+      const std::optional<ScalarValue> scalar = ReadScalar(field, value, path);
+      if (scalar.has_value()) StoreScalar(field, *scalar, message);
+      return;
+    }
     if (value.kind != YamlNode::kList) {
       const std::string item = value.kind == YamlNode::kScalar && !IsNested(field)
                                    ? absl::StrCat("[", Quoted(value.text), "]")

@@ -22,6 +22,21 @@ std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& c
       return MakeDns(fault.name(), fault.dns(), context);
     case Fault::kCpu:
       return MakeCpu(fault.cpu(), context);
+    case Fault::kBandwidth:
+    case Fault::kStall:
+    case Fault::kSlice:
+    case Fault::kLimitData:
+    case Fault::kReset:
+    case Fault::kRefuse:
+    case Fault::kBlackhole:
+    case Fault::kPartition:
+    case Fault::kLoss:
+    case Fault::kDuplicate:
+    case Fault::kReorder:
+    case Fault::kCorrupt:
+    case Fault::kHttp:
+    case Fault::kGrpc:
+    case Fault::kTls:
     case Fault::KIND_NOT_SET:
       break;
   }

@@ -146,8 +146,8 @@ class Relay::Loop {
     LatencyState state;
     state.delay_ns = latency.delay().seconds() * 1'000'000'000 + latency.delay().nanos();
     state.jitter_ns = latency.jitter().seconds() * 1'000'000'000 + latency.jitter().nanos();
-    state.on_request = latency.direction() != Latency::DIRECTION_RESPONSE;
-    state.on_response = latency.direction() != Latency::DIRECTION_REQUEST;
+    state.on_request = latency.direction() != DIRECTION_RESPONSE;
+    state.on_response = latency.direction() != DIRECTION_REQUEST;
     state.random.seed(seed);
     RelayEdge& edge = found->second;
     edge.count = LatencyCount();

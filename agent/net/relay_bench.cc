@@ -82,7 +82,7 @@ int Main(int argc, char** argv) {
   Latency latency;
   latency.set_edge("edge");
   latency.mutable_delay()->set_nanos(50'000'000);
-  latency.set_direction(Latency::DIRECTION_RESPONSE);
+  latency.set_direction(DIRECTION_RESPONSE);
   printf("%.0f requests/s, %.0f s each; times in ms\n", rate, seconds);
   printf("%-6s %-22s %-22s %-22s %-24s %s\n", "round", "direct p50/p99", "relay p50/p99", "relay + 50 p50/p99",
          "beyond pass-through", "send lag p99");

@@ -89,7 +89,7 @@ class RelayTest : public ::testing::Test {
     absl::MutexLock lock(&mutex_);
     return calls_;
   }
-  static Latency Delay(int ms, Latency::Direction direction = Latency::DIRECTION_RESPONSE) {
+  static Latency Delay(int ms, Direction direction = DIRECTION_RESPONSE) {
     Latency latency;
     latency.mutable_delay()->set_seconds(ms / 1000);
     latency.mutable_delay()->set_nanos(ms % 1000 * 1'000'000);
@@ -186,7 +186,7 @@ TEST_F(RelayTest, LatencyOnTheRequestLeavesTheAnswerAlone) {
   Open();
   Fd client, server;
   ConnectThrough(client, server);
-  ASSERT_TRUE(relay_.SetLatency("edge", Delay(80, Latency::DIRECTION_REQUEST), 1).ok());
+  ASSERT_TRUE(relay_.SetLatency("edge", Delay(80, DIRECTION_REQUEST), 1).ok());
   const int64_t before = BootNanos();
   Send(client.get(), kGet);
   EXPECT_EQ(ReadSome(server.get()), kGet);

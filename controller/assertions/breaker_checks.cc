@@ -53,9 +53,9 @@ Finding Unexercised(const BreakerScene& scene) {
   if (scene.peer_dead) {
     finding.text += "; calls to a dead peer vanish with or without a breaker";
     finding.advice = "check the edge's address: neither failed calls nor refused connects were seen there";
-  } else if (scene.names_gone) {
+  } else if (scene.calls_hidden) {
     finding.text =
-        "calls vanish where a name cannot be resolved, with or without a breaker, and nothing counts the attempts";
+        "calls vanish under this fault with or without a breaker, and nothing counts the attempts";
     finding.advice = "give the service `metrics` and the assertion its `state`, or use `latency` or `kill` instead";
   }
   return finding;
@@ -122,7 +122,7 @@ void CollectAnswers(const BreakerScene& scene, int64_t from_ns, int64_t to_ns, b
 
 std::vector<const Request*> AnswersWhileOpen(const BreakerScene& scene, int64_t opened_ns, size_t instances) {
   std::vector<const Request*> answers;
-  if (scene.peer_dead || scene.names_gone) {
+  if (scene.peer_dead || scene.calls_hidden) {
     // A probe is refused at once: no need to tell it apart.
     CollectAnswers(scene, opened_ns, scene.AliveFrom(opened_ns), /*probed=*/false, answers);
     return answers;
@@ -153,7 +153,7 @@ void Finding::Took(int64_t ns, int64_t limit_ns) {
 
 Finding CheckOpens(const BreakerScene& scene, const StateSpans& own, std::optional<int64_t>* opened_ns) {
   const BreakerScene::Failures failures = scene.FailedCalls();
-  if (!failures.first_ns && scene.names_gone && !own.empty()) return OpensByMetric(scene, own, opened_ns);
+  if (!failures.first_ns && scene.calls_hidden && !own.empty()) return OpensByMetric(scene, own, opened_ns);
   if (!failures.first_ns) return Unexercised(scene);
   const int64_t within_ns = Nanos(scene.spec->opens_within());
   const Attempts attempts(*scene.timeline, scene.spec->edge(), scene.load->name(), *failures.first_ns,

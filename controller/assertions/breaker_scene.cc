@@ -12,6 +12,7 @@
 #include "controller/assertions/durations.h"
 #include "controller/assertions/windows.h"
 #include "controller/assertions/words.h"
+#include "controller/network_faults.h"
 
 namespace squall {
 namespace {
@@ -77,10 +78,12 @@ BreakerScene WholeOf(const CircuitBreaker& spec, const Timeline& timeline, const
   scene.over_ns = *time.over_ns;
   scene.complete_ns = CompleteUntil(timeline, load);
   if (!timeline.footer) scene.complete_ns = std::min(scene.complete_ns, timeline.last_ns - kDeliveryNs);
-  scene.peer_dead = time.AnyKill();
+  scene.peer_dead = time.AnyKill() || std::any_of(time.parts.begin(), time.parts.end(), [](const FaultTime::Part& part) {
+                      return part.fault->has_refuse();
+                    });
   scene.cross_host_ns = CrossHostNs(timeline);
-  scene.names_gone = std::any_of(time.parts.begin(), time.parts.end(),
-                                 [](const FaultTime::Part& part) { return part.fault->has_dns(); });
+  scene.calls_hidden = std::any_of(time.parts.begin(), time.parts.end(),
+                                 [](const FaultTime::Part& part) { return HidesCalls(*part.fault); });
 
   const int64_t open_ns = Nanos(spec.open_time());
   scene.open_at_least_ns = open_ns - std::max<int64_t>(open_ns / 20, 100'000'000);

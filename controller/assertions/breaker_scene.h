@@ -35,8 +35,8 @@ struct BreakerScene {
   // Where nothing can be called any more (a killed peer), calls vanish with or without a breaker: then only
   // attempts, as the relay counted them, tell.
   bool peer_dead = false;
-  // The same where a name cannot be resolved; there nothing counts the attempts.
-  bool names_gone = false;
+  // The same where names cannot be resolved or packets vanish; there nothing counts the attempts.
+  bool calls_hidden = false;
 
   // Shortest time between two probes that is not too soon: T_o - max(5 %, 100 ms).
   int64_t open_at_least_ns = 0;

@@ -64,7 +64,7 @@ Breaker CheckOne(const BreakerScene& scene, const OwnStates& own) {
   if (!breaker.opened_ns) return breaker;
   if (scene.peer_dead) {
     breaker.findings.push_back(CheckAttemptsWhileDead(scene, *breaker.opened_ns));
-  } else if (!scene.names_gone) {
+  } else if (!scene.calls_hidden) {
     breaker.findings.push_back(CheckProbes(scene, *breaker.opened_ns));
   }
   breaker.findings.push_back(CheckCloses(scene, breaker.opened_ns, &breaker.closed_ns));

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "base/text.h"
 #include "controller/assertions/durations.h"
+#include "controller/assertions/network_evidence.h"
 #include "controller/assertions/words.h"
 
 namespace squall {
@@ -53,12 +54,22 @@ std::optional<Obstacle> CpuGate(const Fault& fault, const Evidence& evidence) {
 std::optional<Obstacle> EvidenceGate(const Fault& fault, const Evidence& evidence) {
   switch (fault.kind_case()) {
     case Fault::kLatency:
-      if (evidence.calls() > 0 || evidence.connections() > 0) return std::nullopt;
-      return Obstacle{
-          absl::StrCat("fault ", fault.name(), " touched no traffic: nothing crossed edge ",
-                       fault.latency().edge(), " while it acted"),
-          "raise `rate` or `for`, and check the edge's address: the service may not call it for these "
-          "requests, or keep connections open that it made before squall attached"};
+    case Fault::kBandwidth:
+    case Fault::kStall:
+    case Fault::kSlice:
+    case Fault::kLimitData:
+    case Fault::kReset:
+    case Fault::kRefuse:
+    case Fault::kBlackhole:
+    case Fault::kPartition:
+    case Fault::kLoss:
+    case Fault::kDuplicate:
+    case Fault::kReorder:
+    case Fault::kCorrupt:
+    case Fault::kHttp:
+    case Fault::kGrpc:
+    case Fault::kTls:
+      return NetworkGate(fault, evidence);
     case Fault::kKill:
       if (evidence.signalled() > 0 && evidence.gone() == evidence.signalled()) return std::nullopt;
       if (evidence.signalled() == 0) {

@@ -7,6 +7,7 @@
 #include "absl/strings/string_view.h"
 #include "controller/assertions/baseline.h"
 #include "controller/assertions/fault_time.h"
+#include "controller/assertions/obstacle.h"
 #include "controller/assertions/stalls.h"
 #include "controller/timeline.h"
 
@@ -14,10 +15,6 @@ namespace squall {
 
 // What must hold before an assertion may be judged at all. Each gate returns what stands in the way; nothing:
 // it is open.
-struct Obstacle {
-  std::string reason;  // one sentence
-  std::string advice;  // what to change
-};
 
 // The run found the service unsteady and so injected nothing.
 std::optional<Obstacle> SteadyGate(const Timeline& timeline);

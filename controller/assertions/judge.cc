@@ -26,6 +26,7 @@ Judgement JudgeKind(const Assertion& assertion, const Timeline& timeline) {
       return JudgeCircuitBreaker(assertion.circuit_breaker(), timeline);
     case Assertion::kRateLimiter:
       return JudgeRateLimiter(assertion.rate_limiter(), timeline);
+    case Assertion::kTlsVerified:
     case Assertion::KIND_NOT_SET:
       break;
   }

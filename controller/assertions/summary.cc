@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "controller/assertions/gates.h"
 #include "controller/assertions/judge.h"
+#include "controller/assertions/network_evidence.h"
 #include "controller/assertions/words.h"
 #include "controller/exit_code.h"
 #include "controller/placement.h"
@@ -77,20 +78,6 @@ Verdict::Result Worst(const RunResult& run) {
   return worst;
 }
 
-std::string LatencySeen(const Evidence& evidence) {
-  if (evidence.calls() == 0 && evidence.connections() == 0) return "touched no traffic";
-  std::string seen = evidence.calls() > 0
-                         ? absl::StrCat(Counted(evidence.calls(), "call"), " on ",
-                                        Counted(evidence.connections(), "connection"), " held back")
-                         : absl::StrCat(Counted(evidence.connections(), "connection"), " held back");
-  if (evidence.achieved_p50_ns() > 0) {
-    absl::StrAppend(&seen, "; achieved p50 ", Tenths(evidence.achieved_p50_ns()), ", p99 ",
-                    Tenths(evidence.achieved_p99_ns()), " of ", HumanNanos(evidence.requested_ns()),
-                    " asked");
-  }
-  return seen;
-}
-
 std::string KillSeen(const Evidence& evidence) {
   std::string seen = absl::StrCat(Grouped(evidence.gone()), " of ", Grouped(evidence.signalled()),
                                   evidence.signalled() == 1 ? " process gone" : " processes gone");
@@ -147,7 +134,22 @@ std::string Seen(const Fault& fault, const FaultSpan& span) {
   std::string seen;
   switch (fault.kind_case()) {
     case Fault::kLatency:
-      seen = LatencySeen(span.evidence);
+    case Fault::kBandwidth:
+    case Fault::kStall:
+    case Fault::kSlice:
+    case Fault::kLimitData:
+    case Fault::kReset:
+    case Fault::kRefuse:
+    case Fault::kBlackhole:
+    case Fault::kPartition:
+    case Fault::kLoss:
+    case Fault::kDuplicate:
+    case Fault::kReorder:
+    case Fault::kCorrupt:
+    case Fault::kHttp:
+    case Fault::kGrpc:
+    case Fault::kTls:
+      seen = NetworkSeen(fault, span.evidence);
       break;
     case Fault::kKill:
       seen = KillSeen(span.evidence);

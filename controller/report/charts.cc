@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/text.h"
+#include "controller/network_faults.h"
 #include "controller/report/breaker_chart.h"
 #include "controller/report/chart.h"
 #include "controller/report/escape.h"
@@ -139,7 +140,7 @@ std::string EdgeFigure(const Edge& edge, const std::string& id, const EdgeSeries
   chart.title = absl::StrCat("Arrivals at ", edge.name());
   const std::string left = absl::StrCat(edge.from().empty() ? "the caller" : edge.from(), " hung up");
   chart.description = absl::StrCat(
-      "Calls from ", edge.from(), " to ", edge.to(), ": ", Thousands(series.total_answered), " answered, ",
+      "Calls from ", edge.from(), " to ", EdgeAddress(edge), ": ", Thousands(series.total_answered), " answered, ",
       Thousands(series.total_caller_left), " given up by the caller, ", Thousands(series.total_failed),
       " failed, ", Thousands(series.total_refused), " connects refused.");
   chart.format = PerSecond;
@@ -159,7 +160,7 @@ std::string EdgeFigure(const Edge& edge, const std::string& id, const EdgeSeries
   size.plot = 130;
   return Figure(absl::StrCat("Arrivals: ", edge.name()),
                 absl::StrCat("calls per second from ", edge.from().empty() ? "its caller" : edge.from(),
-                             " to ", edge.to(), StepNote(frame.bins)),
+                             " to ", EdgeAddress(edge), StepNote(frame.bins)),
                 Legend(items), RenderChart(chart, frame, size));
 }
 

@@ -182,7 +182,7 @@ TEST(HtmlReport, EscapesWhatOthersWrote) {
   run.timeline.samples[evil] = run.timeline.samples["orders"];
   run.timeline.header.set_host(evil);
   run.timeline.header.mutable_scenario()->mutable_load(0)->set_name(evil);
-  run.timeline.header.mutable_scenario()->mutable_edges(0)->set_to(evil);
+  run.timeline.header.mutable_scenario()->mutable_edges(0)->set_to(0, evil);
   const std::string html = HtmlReport(run.result, run.timeline);
   EXPECT_THAT(html, Not(HasSubstr("<script")));
   EXPECT_THAT(html, Not(HasSubstr("\x01")));

@@ -102,7 +102,9 @@ std::string ScalarValue(const Message& message, const FieldDescriptor& field, in
     case FieldDescriptor::CPPTYPE_INT64: {
       const int64_t value =
           one ? reflection.GetInt64(message, &field) : reflection.GetRepeatedInt64(message, &field, index);
-      return RulesOf(field).unit() == FieldRules::BYTES ? ByteSize(value) : absl::StrCat(value);
+      return RulesOf(field).unit() == FieldRules::BYTES       ? ByteSize(value)
+             : RulesOf(field).unit() == FieldRules::BYTE_RATE ? absl::StrCat(ByteSize(value), "/s")
+                                                              : absl::StrCat(value);
     }
     case FieldDescriptor::CPPTYPE_UINT64:
       return absl::StrCat(one ? reflection.GetUInt64(message, &field)

@@ -79,7 +79,7 @@ std::set<int> Ports(const Scenario& scenario) {
     AddAddress(service.resolver_at(), ports);
   }
   for (const Edge& edge : scenario.edges()) {
-    AddAddress(edge.to(), ports);
+    for (const std::string& to : edge.to()) AddAddress(to, ports);
     AddAddress(edge.relay_at(), ports);
   }
   for (const Load& load : scenario.load()) AddUrl(load.http().url(), ports);
@@ -131,6 +131,21 @@ std::string HostFault(const Scenario& scenario) {
         if (fault.cpu().has_load()) return fault.name();
         break;
       case Fault::kLatency:
+      case Fault::kBandwidth:
+      case Fault::kStall:
+      case Fault::kSlice:
+      case Fault::kLimitData:
+      case Fault::kReset:
+      case Fault::kRefuse:
+      case Fault::kBlackhole:
+      case Fault::kPartition:
+      case Fault::kLoss:
+      case Fault::kDuplicate:
+      case Fault::kReorder:
+      case Fault::kCorrupt:
+      case Fault::kHttp:
+      case Fault::kGrpc:
+      case Fault::kTls:
       case Fault::kKill:
       case Fault::kDns:
       case Fault::KIND_NOT_SET:

@@ -1,0 +1,81 @@
+#include "controller/network_checks.h"
+
+#include "absl/strings/str_cat.h"
+#include "base/durations.h"
+#include "base/text.h"
+#include "controller/network_faults.h"
+#include "controller/units.h"
+#include "controller/wording.h"
+
+namespace squall {
+
+void CheckNetworkFault(const Scenario& scenario, const Fault& fault, const std::string& path, Reading& reading) {
+  if (!reading.Sound(path)) return;
+  const Edge* edge = FindEdge(scenario, EdgeOfFault(fault));
+  const Means means = MeansOf(fault);
+  const std::string kind = path.substr(path.rfind('.') + 1);
+  if (IsUdp(edge) && (means == Means::kRelay || means == Means::kHook)) {
+    reading.Report(path + ".edge",
+           absl::StrCat(kind, " acts on connections, and ", edge->name(), " has datagrams (protocol: udp); use latency, loss, "
+                        "duplicate, reorder, corrupt, blackhole or partition"));
+  }
+  if (IsUnprivileged(edge) && (means == Means::kPacketQueue || (means == Means::kPackets && !fault.has_blackhole()))) {
+    reading.Report(path + ".edge",
+           absl::StrCat(kind, " acts on packets of the service, which needs the edge to be redirected; leave out relay_at on ",
+                        edge->name()));
+  }
+  if (fault.has_latency()) {
+    const Latency& latency = fault.latency();
+    if (latency.distribution() != Latency::DISTRIBUTION_PARETO && ToDuration(latency.jitter()) > ToDuration(latency.delay())) {
+      reading.Report(path + ".jitter",
+             absl::StrCat("jitter ", HumanDuration(ToDuration(latency.jitter())), " is more than delay ", HumanDuration(ToDuration(latency.delay())), "; write ",
+                          DurationText(ToDuration(latency.delay())), " or less"));
+    }
+  }
+  if (fault.has_slice() && fault.slice().variation() >= fault.slice().size() && fault.slice().variation() > 0) {
+    reading.Report(path + ".variation", "variation is as much as size; write less, so that every piece has a byte");
+  }
+  if (fault.has_http()) {
+    const HttpFault& http = fault.http();
+    if (http.status() == 0 && ToDuration(http.delay()) == absl::ZeroDuration()) {
+      reading.Report(path, "this http fault does nothing; write status: 503, or delay: 200ms");
+    }
+    if (http.status() == 0 && !http.body().empty()) {
+      reading.Report(path + ".body", "a body needs a status: write for example status: 503");
+    }
+    if (!http.path().empty() && http.path()[0] != '/' && http.path() != "*") {
+      reading.Report(path + ".path", absl::StrCat(Quoted(http.path()), " is no path; begin it with '/'"));
+    }
+  }
+  if (fault.has_grpc()) {
+    const GrpcFault& grpc = fault.grpc();
+    if (grpc.code() == GrpcFault::CODE_UNSPECIFIED && ToDuration(grpc.delay()) == absl::ZeroDuration()) {
+      reading.Report(path, "this grpc fault does nothing; write code: unavailable, or delay: 200ms");
+    }
+    if (!grpc.method().empty() && grpc.method()[0] != '/') {
+      reading.Report(path + ".method",
+             absl::StrCat(Quoted(grpc.method()), " is no method; write for example /shop.Recommend/List"));
+    }
+  }
+  if ((fault.has_http() || fault.has_grpc()) && edge != nullptr && edge->protocol() == Edge::PROTOCOL_TCP) {
+    reading.Report(path + ".edge",
+           absl::StrCat(kind, " needs requests to be read, and ", edge->name(), " has protocol: tcp; leave that out"));
+  }
+  if (fault.has_tls()) {
+    const TlsFault& tls = fault.tls();
+    const bool needs_ca = tls.how() == TlsFault::HOW_EXPIRED || tls.how() == TlsFault::HOW_WRONG_NAME;
+    if (needs_ca && (tls.ca_cert().empty() || tls.ca_key().empty())) {
+      reading.Report(path + ".how",
+             "without a CA that the client trusts, it would refuse the certificate for its unknown CA, and show nothing else; "
+             "write ca_cert: ca.crt and ca_key: ca.key, or how: untrusted");
+    }
+  }
+  if (fault.has_partition()) {
+    const Partition& partition = fault.partition();
+    if (!partition.isolate().empty() && reading.Given(path + ".edge")) {
+      reading.Report(path + ".isolate", "edge and isolate exclude each other; leave out one of them");
+    }
+  }
+}
+
+}  // namespace squall

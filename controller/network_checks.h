@@ -1,0 +1,13 @@
+#pragma once
+
+#include <string>
+
+#include "controller/reading.h"
+#include "proto/scenario.pb.h"
+
+namespace squall {
+
+// What is wrong with a fault on an edge, beyond what the schema says.
+void CheckNetworkFault(const Scenario& scenario, const Fault& fault, const std::string& path, Reading& reading);
+
+}  // namespace squall
