@@ -67,7 +67,7 @@ class Document {
     }
     Put(root, "services", WithFlags(Find(file_, "services"), service, HandFlag::kService));
     const YamlNode* edges = Find(file_, "edges");
-    if (ReferenceTo(*request_.kind, "edge") != nullptr) edges = WithFlags(edges, edge, HandFlag::kEdge);
+    if (ActsOnEdge()) edges = WithFlags(edges, edge, HandFlag::kEdge);
     if (edges != nullptr) Put(root, "edges", edges);
     YamlNode* fault = New(YamlNode::kMapping);
     YamlNode* kind = New(YamlNode::kMapping);
@@ -78,6 +78,12 @@ class Document {
     faults->items.push_back(fault);
     Put(root, "faults", faults);
     tree_.root = root;
+  }
+
+  // Some faults act on an edge unless something else is given.
+  bool ActsOnEdge() const {
+    const FieldDescriptor* edge = ReferenceTo(*request_.kind, "edge");
+    return edge != nullptr && (RulesOf(*edge).unless().empty() || request_.values.count(RulesOf(*edge).unless()) == 0);
   }
 
   bool Given(HandFlag::Of of) const {
@@ -117,6 +123,7 @@ class Document {
       message.erase(end, 1);
       message.erase(value, 1);
     }
+    message = absl::StrReplaceAll(message, {{"{NAME: VALUE}", "NAME=VALUE"}});
   }
 
   YamlNode* New(YamlNode::Kind kind) {
@@ -137,11 +144,29 @@ class Document {
     mapping->items.push_back(value);
   }
 
+  // A mapping of "NAME=VALUE" each. What is no such pair stays as it is, for the reader to say so.
+  YamlNode* Pairs(const std::vector<std::string>& texts, Position at) {
+    YamlNode* pairs = New(YamlNode::kMapping);
+    pairs->at = at;
+    for (const std::string& text : texts) {
+      const size_t equals = text.find('=');
+      YamlNode* value = Scalar(text.substr(equals == std::string::npos ? 0 : equals + 1));
+      value->at = at;
+      if (equals == std::string::npos) return value;
+      Put(pairs, text.substr(0, equals), value);
+    }
+    return pairs;
+  }
+
   void PutFlags(YamlNode* mapping, HandFlag::Of of) {
     for (size_t i = 0; i < flags_.size(); ++i) {
       const auto given = request_.values.find(flags_[i].name);
       if (flags_[i].of != of || given == request_.values.end()) continue;
       const Position at = {kFirstFlagLine + static_cast<int>(i), 1};
+      if (flags_[i].field->is_map()) {
+        Put(mapping, YamlName(*flags_[i].field), Pairs(given->second, at));
+        continue;
+      }
       YamlNode* value = New(YamlNode::kList);
       value->at = at;
       for (const std::string& text : given->second) {
@@ -249,13 +274,15 @@ std::vector<HandFlag> HandFlags(const FieldDescriptor& kind) {
   std::vector<HandFlag> flags;
   for (int i = 0; i < kind.message_type()->field_count(); ++i) {
     const FieldDescriptor* field = kind.message_type()->field(i);
-    if (!IsNested(*field) && !field->is_map()) flags.push_back(MakeFlag(HandFlag::kFault, field));
+    if (!IsNested(*field)) flags.push_back(MakeFlag(HandFlag::kFault, field));
   }
   flags.push_back(MakeFlag(HandFlag::kTiming, Field(*Fault::descriptor(), "for")));
   const google::protobuf::OneofDescriptor& by = *Attach::descriptor()->FindOneofByName("by");
   for (int i = 0; i < by.field_count(); ++i) flags.push_back(MakeFlag(HandFlag::kAttach, by.field(i)));
   if (ReferenceTo(kind, "edge") != nullptr) {
-    for (const char* name : {"to", "protocol", "relay_at"}) {
+    for (const char* name : {"to", "protocol", "relay_at", "existing"}) {
+      // A fault's own field of the same name is meant.
+      if (Field(*kind.message_type(), name) != nullptr) continue;
       flags.push_back(MakeFlag(HandFlag::kEdge, Field(*Edge::descriptor(), name)));
     }
   }
@@ -317,7 +344,8 @@ std::string HandExample(const FieldDescriptor& kind) {
     if (flag.of == HandFlag::kEdge && RulesOf(*flag.field).required()) add(flag);
   }
   for (const HandFlag& flag : HandFlags(kind)) {
-    if (flag.of == HandFlag::kFault && (RulesOf(*flag.field).required() || is_chosen(*flag.field))) add(flag);
+    const FieldRules& field_rules = RulesOf(*flag.field);
+    if (flag.of == HandFlag::kFault && (field_rules.required() || field_rules.shown() || is_chosen(*flag.field))) add(flag);
   }
   for (const HandFlag& flag : HandFlags(kind)) {
     // A kill is the one fault that happens at an instant.

@@ -39,13 +39,23 @@ TEST(Explain, SaysOfAFieldItsTypeRangeAndDefault) {
   edge            name of an edge, default the only edge of the file
     The edge that becomes slow.
   delay           duration, 0s to 10m, required
-    How long bytes are held back.
+    How long bytes are held back: the mean of `uniform` and `normal`, the least of `pareto`.
   jitter          duration, 0s to 10m, default 0s
-    Varies the delay evenly between delay - jitter and delay + jitter. Order is kept.
+    How far the delay varies; what that means is said by `distribution`. Order is kept.
   direction       response, request or both, default response
       response: From the dependency to the service: one request waits once.
       request: From the service to the dependency.
       both: Both ways: one request waits twice.
+  distribution    uniform, normal or pareto, default uniform
+      uniform: Evenly between delay - jitter and delay + jitter.
+      normal: Normal with mean `delay` and standard deviation `jitter`; what would be negative
+        is drawn again.
+      pareto: A long tail: delay + a Pareto variable (Lomax) with shape 3 and mean `jitter`.
+  correlation     percentage, 0% to 99%, default 0%
+    How much a delay depends on the one before it: the rank correlation of neighbours. The
+    distribution stays as it is.
+  share           percentage, 1% to 100%, default 100%
+    The share of connections that is slow.
 
 Example
 
@@ -55,7 +65,7 @@ Example
 
 TEST(Explain, SaysOfAFieldAloneWhatAFlagNeeds) {
   EXPECT_EQ(ExplainField(*Latency::descriptor()->FindFieldByName("delay")),
-            "How long bytes are held back (duration, 0s to 10m, required).");
+            "How long bytes are held back: the mean of `uniform` and `normal`, the least of `pareto` (duration, 0s to 10m, required).");
   EXPECT_TRUE(absl::StrContains(ExplainField(*Latency::descriptor()->FindFieldByName("direction")),
                                 "\nrequest: From the service to the dependency."));
   EXPECT_TRUE(absl::StartsWith(ExplainMessage(*Kill::descriptor()), "Sends a signal to every process of a service"));

@@ -381,12 +381,12 @@ bool HidesCalls(const Fault& fault) {
 std::string FightOver(const Fault& a, const Fault& b) {
   const std::string edge = EdgeOfFault(a);
   if (edge.empty() || edge != EdgeOfFault(b)) return "";
-  if (a.kind_case() == b.kind_case()) return absl::StrCat("act on edge ", edge);
+  if (a.kind_case() == b.kind_case()) return absl::StrCat(a.has_latency() ? "delay edge " : "act on edge ", edge, " at the same time");
   const auto cuts_off = [](const Fault& fault) {
     return fault.has_blackhole() || fault.has_refuse() || fault.has_tls() ||
            (fault.has_partition() && fault.partition().direction() == DIRECTION_BOTH);
   };
-  if (cuts_off(a) || cuts_off(b)) return absl::StrCat("act on edge ", edge, ", which one of them cuts off");
+  if (cuts_off(a) || cuts_off(b)) return absl::StrCat("act on edge ", edge, " at the same time, and one of them cuts it off");
   return "";
 }
 

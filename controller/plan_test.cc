@@ -201,7 +201,7 @@ Services
   orders           attach to the process that listens on port 8080, and its children
 
 Edges
-  recommend        orders -> 127.0.0.1:9090, HTTP/1.1 requests counted
+  recommend        orders -> 127.0.0.1:9090, HTTP/1.1 and HTTP/2 requests counted
                    connects of orders redirected to a relay (cgroup BPF; needs root)
 
 Load
@@ -214,11 +214,11 @@ Timeline, at most 42 s
                               steady: errors at most 1 %
        11 s  latency          500 ms on every response over recommend, for 10 s
                               scope:      edge: calls of orders to 127.0.0.1:9090, of no other
-                                          process
+                                          process; connect as before
                               through:    connects of orders redirected to a relay (cgroup BPF;
                                           needs root)
-                              undone by:  the relay passes on without delay; redirection is a
-                                          BPF link that dies with the agent
+                              undone by:  the relay passes on as before; redirection is a BPF
+                                          link that dies with the agent
        21 s  (recovery)       at most 21 s, over as soon as all assertions can be judged
        42 s  (end)            everything is healed, services that squall started are stopped
 

@@ -262,7 +262,7 @@ class TimingChecker {
     if (both.empty() || second.at >= first.until) return;
     reading_.Report(second.path, absl::StrCat(Quoted(second.fault->name()), " (", Span(second), ") and ",
                                               Quoted(first.fault->name()), " (", Span(first), ") both ", both,
-                                              " at the same time; write ", AtFor(second, first.until), " or later"));
+                                              "; write ", AtFor(second, first.until), " or later"));
   }
 
   // REQUIRES: first.at <= second.at.
@@ -360,8 +360,8 @@ class TimingChecker {
       const std::string where =
           timeout.fault().empty() ? "no fault here" : absl::StrCat("not ", Quoted(timeout.fault()));
       reading_.Report(
-          path, absl::StrCat("impossible timing: only a fault that makes calls wait (latency, stall, blackhole, partition, a late http or grpc answer, a "
-                             "late dns answer) makes requests run into a deadline, and ",
+          path, absl::StrCat("impossible timing: only a fault that makes calls wait (latency, stall, blackhole, partition, or an http, grpc or dns fault "
+                             "that answers late) makes requests run into a deadline, and ",
                              where, " is one; add ", needed));
       return;
     }

@@ -43,7 +43,7 @@ std::string ScalarExample(const FieldDescriptor& field) {
 
 // Whether an example of the message leads with the field: the first of a oneof stands for all of it.
 bool InExample(const FieldDescriptor& field, bool full) {
-  if (RulesOf(field).required()) return true;
+  if (RulesOf(field).required() || RulesOf(field).shown()) return true;
   const OneofDescriptor* oneof = field.real_containing_oneof();
   if (oneof != nullptr) return MustChooseOne(*oneof) && oneof->field(0) == &field;
   const FieldRules& field_rules = RulesOf(field);

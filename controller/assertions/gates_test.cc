@@ -102,7 +102,7 @@ TEST(FaultGate, TakesConnectionsAloneAsEvidenceOfLatency) {
   evidence.set_connections(1);
   EXPECT_THAT(Faults(builder), IsEmpty());
   builder.Event("slow", FaultEvent::HEALED).mutable_evidence()->set_connections(0);
-  EXPECT_THAT(Faults(builder), HasSubstr("fault slow touched no traffic: nothing crossed edge recommend"));
+  EXPECT_THAT(Faults(builder), HasSubstr("fault slow touched no traffic: nothing that it acts on crossed edge recommend"));
 }
 
 TEST(FaultGate, WantsAQueryAnsweredAsTheDnsFaultSays) {
