@@ -39,12 +39,14 @@ struct FaultContext {
   MainThread* main_thread = nullptr;             // starts processes
   const Guardian* guardian = nullptr;            // undoes when the agent dies
   std::map<std::string, std::unique_ptr<Resolver>>* resolvers = nullptr;  // by service; of those with a dns fault
+  std::string folder;                                                     // what relative paths are relative to
 };
 
 // Never null: a switch over the kinds.
 std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& context);
 
 std::unique_ptr<ActiveFault> MakeLatency(const Latency& latency, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeTls(const TlsFault& tls, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeKill(const Kill& kill, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeCpu(const Cpu& cpu, const FaultContext& context);
 
