@@ -371,7 +371,10 @@ class TlsSpoiler::Loop {
     if (!handshake.alert.empty()) {
       Answer(handshake, handshake.alert);
     } else if (!handshake.spoilt_by_us) {
-      Answer(handshake, OwnFailure(why, handshake.shown));
+      const std::string failure = OwnFailure(why, handshake.shown);
+      // Our alert says it all: nothing newer is spoken here.
+      handshake.shown |= failure == "protocol_version";
+      Answer(handshake, failure);
     }
     ERR_clear_error();
     Leave(handshake);

@@ -177,6 +177,7 @@ TEST_F(TlsSpoilerTest, AnOldVersionIsRefusedByWhoDoesNotOfferIt) {
   EXPECT_EQ(curled.exit_code, 35) << curled.said;
   EXPECT_THAT(curled.said, HasSubstr("alert protocol version"));
   EXPECT_EQ(Answers("protocol_version"), 1);
+  EXPECT_EQ(spoiler_->Seen().connections(), 1);
 }
 
 TEST_F(TlsSpoilerTest, AnOldVersionIsRefusedByWhoOffersItAndIsTooStrictForItsSignatures) {
