@@ -341,7 +341,7 @@ absl::StatusOr<FaultEvent> Session::Inject(const Fault& fault) {
   if (finished_) return absl::FailedPreconditionError("the run is over");
   if (faults_.count(fault.name()) > 0) return absl::AlreadyExistsError("the fault is injected already");
   const FaultContext context = {relay_.get(), &services_, SeedOf(request_.seed(), fault.name()), &cancelled_,
-                                main_thread_, guardian_, resolvers_.by_service()};
+                                main_thread_, guardian_, resolvers_.by_service(), request_.folder()};
   const std::string& service = fault.has_cpu() ? fault.cpu().service() : fault.kill().service();
   if ((fault.has_kill() || fault.has_cpu()) && services_.count(service) == 0) {
     return absl::InvalidArgumentError(absl::StrCat("the run has no service '", service, "'"));

@@ -4,6 +4,7 @@
 #include "base/durations.h"
 #include "base/text.h"
 #include "controller/network_faults.h"
+#include "controller/plan.h"
 #include "controller/units.h"
 #include "controller/wording.h"
 
@@ -68,12 +69,35 @@ void CheckNetworkFault(const Scenario& scenario, const Fault& fault, const std::
       reading.Report(path + ".how",
              "without a CA that the client trusts, it would refuse the certificate for its unknown CA, and show nothing else; "
              "write ca_cert: ca.crt and ca_key: ca.key, or how: untrusted");
+    } else if (tls.ca_cert().empty() != tls.ca_key().empty()) {
+      const bool no_key = tls.ca_key().empty();
+      reading.Report(path + (no_key ? ".ca_cert" : ".ca_key"),
+                     absl::StrCat(no_key ? "ca_cert" : "ca_key", " alone signs nothing; write ", no_key ? "ca_key" : "ca_cert",
+                                  " too, or neither"));
+    }
+    if (tls.how() == TlsFault::HOW_WRONG_NAME && !tls.server_name().empty()) {
+      reading.Report(path + ".server_name", "with how: wrong_name the certificate is for a name that nobody has; leave out server_name");
     }
   }
   if (fault.has_partition()) {
     const Partition& partition = fault.partition();
     if (!partition.isolate().empty() && reading.Given(path + ".edge")) {
       reading.Report(path + ".isolate", "edge and isolate exclude each other; leave out one of them");
+    }
+  }
+}
+
+void CheckTlsVerified(const Scenario& scenario, const TlsVerified& spec, const std::string& path, Reading& reading) {
+  if (!reading.Sound(path)) return;
+  for (const Fault& fault : scenario.faults()) {
+    if (fault.name() != spec.fault() || fault.kind_case() == Fault::KIND_NOT_SET) continue;
+    if (!fault.has_tls()) {
+      reading.Report(path + ".fault", absl::StrCat("tls_verified is about a tls fault, and ", Quoted(fault.name()), " is ",
+                                                   FaultKind(fault), "; name a tls fault"));
+    } else if (fault.tls().how() == TlsFault::HOW_ALERT || fault.tls().how() == TlsFault::HOW_CUT) {
+      reading.Report(path + ".fault",
+                     absl::StrCat("no client can complete a handshake under ", Quoted(fault.name()),
+                                  ", whatever it checks; give it how: expired, wrong_name, untrusted or old_version"));
     }
   }
 }

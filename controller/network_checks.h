@@ -10,4 +10,7 @@ namespace squall {
 // What is wrong with a fault on an edge, beyond what the schema says.
 void CheckNetworkFault(const Scenario& scenario, const Fault& fault, const std::string& path, Reading& reading);
 
+// What the assertion at `path` asks of its fault.
+void CheckTlsVerified(const Scenario& scenario, const TlsVerified& spec, const std::string& path, Reading& reading);
+
 }  // namespace squall

@@ -251,6 +251,22 @@ void FillIn(CircuitBreaker& breaker, const Scenario& scenario, const std::string
   }
 }
 
+// The only tls fault, where none is named.
+void FillIn(TlsVerified& verified, const Scenario& scenario, const std::string& path, Reading& reading) {
+  const std::string place = path + ".fault";
+  if (!verified.fault().empty() || !reading.Sound(place) || !reading.Sound("faults")) return;
+  std::vector<std::string> names;
+  for (const Fault& fault : scenario.faults()) {
+    if (fault.has_tls()) names.push_back(fault.name());
+  }
+  if (names.size() == 1) return verified.set_fault(names[0]);
+  reading.ReportAt(place, reading.At(path),
+                   names.empty() ? "this needs a tls fault, and the file has none; write for example faults: [{tls: {how: "
+                                   "untrusted}, for: 10s}]"
+                                 : absl::StrCat("fault is missing, and there are ", names.size(), " tls faults; write fault: ",
+                                                Alternatives(names)));
+}
+
 void SetComputedDefaults(Scenario& scenario, Reading& reading) {
   PlanLimits(scenario, reading);
   for (Load& load : *scenario.mutable_load()) {
@@ -265,6 +281,9 @@ void SetComputedDefaults(Scenario& scenario, Reading& reading) {
     }
     if (assertion.has_circuit_breaker()) {
       FillIn(*assertion.mutable_circuit_breaker(), scenario, ItemPath("assert", i) + ".circuit_breaker", reading);
+    }
+    if (assertion.has_tls_verified()) {
+      FillIn(*assertion.mutable_tls_verified(), scenario, ItemPath("assert", i) + ".tls_verified", reading);
     }
   }
 }

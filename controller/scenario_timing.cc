@@ -64,6 +64,8 @@ class TimingChecker {
         CheckTimeout(scenario_.assertions(i).timeout(), path + ".timeout");
       if (scenario_.assertions(i).has_recovery())
         CheckQuiet(scenario_.assertions(i).recovery(), path + ".recovery");
+      if (scenario_.assertions(i).has_tls_verified())
+        CheckTlsVerified(scenario_, scenario_.assertions(i).tls_verified(), path + ".tls_verified", reading_);
     }
     CheckTotal();
   }

@@ -39,6 +39,7 @@ struct FaultContext {
   MainThread* main_thread = nullptr;             // starts processes
   const Guardian* guardian = nullptr;            // undoes when the agent dies
   std::map<std::string, std::unique_ptr<Resolver>>* resolvers = nullptr;  // by service; of those with a dns fault
+  std::string folder;                                                     // what relative paths are relative to
 };
 
 // Never null: a switch over the kinds.
@@ -50,6 +51,7 @@ std::unique_ptr<ActiveFault> MakeStall(const StallFault& stall, const FaultConte
 std::unique_ptr<ActiveFault> MakeSlice(const Slice& slice, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeLimitData(const LimitData& limit_data, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeReset(const Reset& reset, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeTls(const TlsFault& tls, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeKill(const Kill& kill, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeCpu(const Cpu& cpu, const FaultContext& context);
 

@@ -22,6 +22,8 @@ std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& c
       return MakeDns(fault.name(), fault.dns(), context);
     case Fault::kCpu:
       return MakeCpu(fault.cpu(), context);
+    case Fault::kTls:
+      return MakeTls(fault.tls(), context);
     case Fault::kBandwidth:
       return MakeBandwidth(fault.bandwidth(), context);
     case Fault::kStall:
@@ -41,7 +43,6 @@ std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& c
     case Fault::kCorrupt:
     case Fault::kHttp:
     case Fault::kGrpc:
-    case Fault::kTls:
     case Fault::KIND_NOT_SET:
       break;
   }

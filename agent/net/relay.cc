@@ -39,6 +39,12 @@ Evidence Relay::FaultEvidence(const std::string& edge, Fault::KindCase kind) {
   return evidence;
 }
 
+absl::Status Relay::HandOver(const std::string& edge, Taker taker) {
+  absl::Status status;
+  loop_->Do([&] { status = loop_->HandOver(edge, std::move(taker)); });
+  return status;
+}
+
 EdgeStats Relay::Stats(const std::string& edge) {
   EdgeStats stats;
   loop_->Do([&] { stats = loop_->Stats(edge); });

@@ -58,6 +58,12 @@ class Relay {
   // What the fault of this kind did on this edge since it was set last. Stays after ClearFault.
   Evidence FaultEvidence(const std::string& edge, Fault::KindCase kind);
 
+  // From now on accepted connections are not passed on but given to `taker`, with the address that the service called; those
+  // that are there go on. Null: they are passed on again. The taker is called on the relay's thread and must not wait; it
+  // lives until it is replaced. NOT_FOUND: no such edge.
+  using Taker = std::function<void(Fd connection, const Address& called)>;
+  absl::Status HandOver(const std::string& edge, Taker taker);
+
   EdgeStats Stats(const std::string& edge);
 
   // Takes no new connections, lets those there are finish (idle ones are closed) for up to `drain` and no longer than

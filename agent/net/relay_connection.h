@@ -10,6 +10,7 @@
 #include "agent/net/http_tap.h"
 #include "agent/net/intercept.h"
 #include "agent/net/netns.h"
+#include "agent/net/relay.h"
 #include "agent/net/shaper.h"
 #include "agent/net/upstream.h"
 #include "base/fd.h"
@@ -35,6 +36,7 @@ struct RelayEdge {
   std::vector<Listener> listeners;
   EdgeShape shape;
   bool refuse = false;  // a fault: nobody is accepted
+  Relay::Taker taker;  // who gets new connections instead of the dependency; null: nobody
   EdgeStats stats;
 };
 

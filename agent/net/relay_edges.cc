@@ -179,6 +179,13 @@ Evidence RelayLoop::FaultEvidence(const std::string& name, Fault::KindCase kind)
   return evidence;
 }
 
+absl::Status RelayLoop::HandOver(const std::string& name, Relay::Taker taker) {
+  RelayEdge* edge = FindEdge(name);
+  if (edge == nullptr) return absl::NotFoundError(absl::StrCat("edge ", name, " has no relay"));
+  edge->taker = std::move(taker);
+  return absl::OkStatus();
+}
+
 EdgeStats RelayLoop::Stats(const std::string& name) {
   RelayEdge* edge = FindEdge(name);
   if (edge == nullptr) return {};

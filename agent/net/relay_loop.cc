@@ -161,6 +161,11 @@ void RelayLoop::Accept(RelayEdge& edge, int listener) {
       if (upstream == edge.upstreams.size()) continue;
       source_pid = original->process;
     }
+    if (edge.taker) {
+      edge.stats.set_connections(edge.stats.connections() + 1);
+      edge.taker(std::move(fd), edge.relay_at.value_or(edge.upstreams[upstream].address()));
+      continue;
+    }
     Connect(edge, edge.upstreams[upstream], std::move(fd), source_pid);
   }
 }

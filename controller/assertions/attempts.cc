@@ -26,6 +26,12 @@ int64_t RefusedOf(const EdgeStats& stats, std::optional<uint32_t> source) {
   return found == stats.refused_by().end() ? 0 : found->second;
 }
 
+int64_t ConnectsOf(const EdgeStats& stats, std::optional<uint32_t> source) {
+  if (!source) return stats.attempts();
+  const auto found = stats.attempts_by().find(*source);
+  return found == stats.attempts_by().end() ? 0 : found->second;
+}
+
 }  // namespace
 
 bool IsCall(CallResult result) {
@@ -46,7 +52,7 @@ bool IsFailedCall(CallResult result) {
 }
 
 Attempts::Attempts(const Timeline& timeline, absl::string_view edge, absl::string_view load, int64_t begin_ns,
-                   int64_t end_ns, std::optional<uint32_t> source)
+                   int64_t end_ns, std::optional<uint32_t> source, bool by_connects)
     : begin_ns_(begin_ns) {
   const auto bins = static_cast<size_t>(std::max<int64_t>(end_ns - begin_ns, 0) / kBinNs);
   calls_.resize(bins + 1);
@@ -67,17 +73,22 @@ Attempts::Attempts(const Timeline& timeline, absl::string_view edge, absl::strin
     if (call.result == CONNECT_REFUSED) add(refused_calls, call.start_ns, 1);
   }
   const std::vector<EdgeStats>& stats = ListOf(timeline.edge_stats, edge);
+  std::vector<double> connects(bins + 1);
   for (size_t i = 1; i < stats.size(); ++i) {
-    const auto count = static_cast<double>(RefusedOf(stats[i], source) - RefusedOf(stats[i - 1], source));
-    if (count <= 0) continue;
     const int64_t from_ns = stats[i - 1].at_ns();
     const auto shares = static_cast<double>(std::max<int64_t>((stats[i].at_ns() - from_ns) / kBinNs, 1));
-    for (double share = 0; share < shares; ++share) {
-      add(refused_counts, from_ns + static_cast<int64_t>(share) * kBinNs, count / shares);
-    }
+    auto spread = [&](std::vector<double>& to, int64_t count) {
+      for (double share = 0; count > 0 && share < shares; ++share) {
+        add(to, from_ns + static_cast<int64_t>(share) * kBinNs, static_cast<double>(count) / shares);
+      }
+    };
+    spread(refused_counts, RefusedOf(stats[i], source) - RefusedOf(stats[i - 1], source));
+    if (by_connects) spread(connects, ConnectsOf(stats[i], source) - ConnectsOf(stats[i - 1], source));
   }
   // Some of those counted are seen as calls too.
-  for (size_t i = 1; i <= bins; ++i) calls_[i] += std::max(refused_calls[i], refused_counts[i]);
+  for (size_t i = 1; i <= bins; ++i) {
+    calls_[i] = std::max(calls_[i] + std::max(refused_calls[i], refused_counts[i]), connects[i]);
+  }
   SumUp(calls_);
   SumUp(answered_);
   SumUp(requests_);
@@ -106,14 +117,33 @@ Refusals RefusalsWithin(const Timeline& timeline, absl::string_view edge, int64_
   return counted;
 }
 
-int64_t CountedBy(const Timeline& timeline, absl::string_view edge, int64_t begin_ns, int64_t at_ns) {
-  int64_t refused_before = 0;
+bool ConnectsCounted(const Timeline& timeline, absl::string_view edge) {
+  const std::vector<EdgeStats>& stats = ListOf(timeline.edge_stats, edge);
+  return std::any_of(stats.begin(), stats.end(), [](const EdgeStats& each) { return each.attempts() > 0; });
+}
+
+Refusals ConnectsWithin(const Timeline& timeline, absl::string_view edge, int64_t begin_ns, int64_t end_ns,
+                        std::optional<uint32_t> source) {
+  Refusals tried;
+  const std::vector<EdgeStats>& stats = ListOf(timeline.edge_stats, edge);
+  for (size_t i = 1; i < stats.size(); ++i) {
+    const int64_t count = ConnectsOf(stats[i], source) - ConnectsOf(stats[i - 1], source);
+    if (count <= 0 || stats[i].at_ns() <= begin_ns || stats[i - 1].at_ns() >= end_ns) continue;
+    if (!tried.first_ns) tried.first_ns = std::min(stats[i].at_ns(), end_ns);
+    if (stats[i - 1].at_ns() >= begin_ns && stats[i].at_ns() <= end_ns) tried.count += count;
+  }
+  return tried;
+}
+
+int64_t CountedBy(const Timeline& timeline, absl::string_view edge, int64_t begin_ns, int64_t at_ns, bool by_connects) {
+  const auto count = [&](const EdgeStats& stats) { return by_connects ? stats.attempts() : stats.refused(); };
+  int64_t before = 0;
   std::optional<int64_t> told_ns;
   for (const EdgeStats& stats : ListOf(timeline.edge_stats, edge)) {
-    if (stats.at_ns() < begin_ns) refused_before = stats.refused();
+    if (stats.at_ns() < begin_ns) before = count(stats);
     if (stats.at_ns() < at_ns) continue;
     if (told_ns) return stats.at_ns();
-    if (stats.refused() > refused_before) told_ns = stats.at_ns();
+    if (count(stats) > before) told_ns = stats.at_ns();
   }
   return told_ns.value_or(at_ns);
 }

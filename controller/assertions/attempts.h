@@ -13,14 +13,16 @@ namespace squall {
 // Immutable; thread-safe.
 //
 // Connects that a dead dependency refuses are no calls: the relay only counts them. They are spread evenly
-// over the time between two counts, so that a service that goes on trying is not taken for one that stopped.
+// over the time between two counts, so that a service that goes on trying is not taken for one that stopped. Where calls
+// vanish, the same is done with all connects that were tried.
 class Attempts {
  public:
   static constexpr int64_t kBinNs = 100'000'000;
 
-  // Bins from `begin_ns` on, as many whole ones as fit before `end_ns`. `source`: only what this process tried.
+  // Bins from `begin_ns` on, as many whole ones as fit before `end_ns`. `source`: only what this process tried. `by_connects`:
+  // of each bin the larger of the calls and the connects counts, since a call may need a connect and may not.
   Attempts(const Timeline& timeline, absl::string_view edge, absl::string_view load, int64_t begin_ns,
-           int64_t end_ns, std::optional<uint32_t> source = std::nullopt);
+           int64_t end_ns, std::optional<uint32_t> source = std::nullopt, bool by_connects = false);
 
   size_t bins() const { return calls_.size() - 1; }
   int64_t BinStart(size_t bin) const { return begin_ns_ + static_cast<int64_t>(bin) * kBinNs; }
@@ -51,9 +53,18 @@ struct Refusals {
 Refusals RefusalsWithin(const Timeline& timeline, absl::string_view edge, int64_t begin_ns, int64_t end_ns,
                         std::optional<uint32_t> source = std::nullopt);
 
+// Whether connects over the edge were counted at all.
+bool ConnectsCounted(const Timeline& timeline, absl::string_view edge);
+// The same of all connects that were tried. The counter is looked at about once a second: `count` holds what was sure to be
+// in the span, and `first_ns` is the end of the first look in which one may have been.
+Refusals ConnectsWithin(const Timeline& timeline, absl::string_view edge, int64_t begin_ns, int64_t end_ns,
+                        std::optional<uint32_t> source = std::nullopt);
+
 // By when the edge's counter is sure to hold what was refused before the calls stopped, which seems to have been
 // at `at_ns`. The counter is looked at about once a second: the first look that tells of a connect refused since
-// `begin_ns` may have fallen among those, so it is the look after that. `at_ns` where none tells.
-int64_t CountedBy(const Timeline& timeline, absl::string_view edge, int64_t begin_ns, int64_t at_ns);
+// `begin_ns` may have fallen among those, so it is the look after that. `at_ns` where none tells. `by_connects`: the same of
+// the counter of connects.
+int64_t CountedBy(const Timeline& timeline, absl::string_view edge, int64_t begin_ns, int64_t at_ns,
+                  bool by_connects = false);
 
 }  // namespace squall

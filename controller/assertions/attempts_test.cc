@@ -59,6 +59,29 @@ TEST(Attempts, CountsWhatOneProcessTriedAlone) {
   EXPECT_EQ(RefusalsWithin(timeline, "recommend", Ns(1), Ns(2), 8).first_ns, Ns(1.3));
 }
 
+TEST(Attempts, TakesConnectsWhereThereAreMoreThanCalls) {
+  TimelineBuilder builder;
+  builder.AddCall(1.05, 1, ANSWERED).AddCall(1.06, 1, ANSWERED).Connects(1, 3).Connects(1.5, 8).Connects(2, 8);
+  const Timeline timeline = builder.Build();
+  const Attempts attempts(timeline, "recommend", "checkout", Ns(1), Ns(2), std::nullopt, /*by_connects=*/true);
+  EXPECT_NEAR(attempts.Calls(0, 1), 2, 1e-6);
+  EXPECT_NEAR(attempts.Calls(1, 5), 4, 1e-6);
+  EXPECT_EQ(attempts.Calls(5, 10), 0);
+  EXPECT_EQ(Attempts(timeline, "recommend", "checkout", Ns(1), Ns(2)).Calls(1, 10), 0);
+}
+
+TEST(Connects, AreThoseThatAreSureToBeOfTheSpan) {
+  const Timeline timeline =
+      TimelineBuilder().Connects(1, 1, {{7, 1}}).Connects(2, 3, {{7, 1}}).Connects(3, 7, {{7, 2}}).Connects(4, 9, {{7, 2}}).Build();
+  EXPECT_TRUE(ConnectsCounted(timeline, "recommend"));
+  EXPECT_FALSE(ConnectsCounted(timeline, "other"));
+  const Refusals all = ConnectsWithin(timeline, "recommend", Ns(1.5), Ns(3.5));
+  EXPECT_EQ(all.count, 4);
+  EXPECT_EQ(all.first_ns, Ns(2));
+  EXPECT_EQ(ConnectsWithin(timeline, "recommend", Ns(1), Ns(4), 7).count, 1);
+  EXPECT_EQ(ConnectsWithin(timeline, "recommend", Ns(3.2), Ns(3.8)).first_ns, Ns(3.8));
+}
+
 TEST(Attempts, HasNoBinsInAnEmptySpan) { EXPECT_EQ(Within(TimelineBuilder(), 2, 1).bins(), 0u); }
 
 TEST(Refusals, AreThoseOfTheSpan) {

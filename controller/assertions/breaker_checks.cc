@@ -23,6 +23,7 @@ constexpr double kExpectedToTell = 20;
 constexpr size_t kQuietBins = 3;
 constexpr int64_t kFailuresToTell = 20;
 constexpr size_t kSamplesToTell = 20;
+constexpr int64_t kLookNs = 1'000'000'000;
 
 // The first bin of the first quiet span.
 std::optional<size_t> FirstQuiet(const Attempts& attempts, double calls_per_request) {
@@ -45,6 +46,11 @@ int64_t LastStart(const std::vector<Call>& calls, int64_t from_ns, int64_t to_ns
   return end == calls.begin() ? from_ns : std::max(from_ns, std::prev(end)->start_ns);
 }
 
+bool HasDns(const BreakerScene& scene) {
+  const std::vector<FaultTime::Part>& parts = scene.time.parts;
+  return std::any_of(parts.begin(), parts.end(), [](const FaultTime::Part& part) { return part.fault->has_dns(); });
+}
+
 Finding Unexercised(const BreakerScene& scene) {
   Finding finding{"opens", Verdict::INCONCLUSIVE};
   finding.text = absl::StrCat("no call over edge ", scene.spec->edge(),
@@ -53,10 +59,18 @@ Finding Unexercised(const BreakerScene& scene) {
   if (scene.peer_dead) {
     finding.text += "; calls to a dead peer vanish with or without a breaker";
     finding.advice = "check the edge's address: neither failed calls nor refused connects were seen there";
+  } else if (scene.by_connects) {
+    finding.text = absl::StrCat("no connect over edge ", scene.spec->edge(),
+                                " was tried during the fault, so that the breaker had no reason to open");
+    finding.advice = "raise the fault's `for` until the service gives up the connections that it has";
   } else if (scene.calls_hidden) {
-    finding.text =
-        "calls vanish under this fault with or without a breaker, and nothing counts the attempts";
-    finding.advice = "give the service `metrics` and the assertion its `state`, or use `latency` or `kill` instead";
+    finding.text = absl::StrCat(HasDns(scene) ? "calls vanish where a name cannot be resolved, with or without a breaker"
+                                              : "calls vanish under this fault with or without a breaker",
+                                ", and nothing counts the attempts");
+    finding.advice =
+        absl::StrCat("give the service `metrics` and the assertion its `state`, ",
+                     HasDns(scene) ? "" : "leave out `relay_at` on the edge so that connects are counted, ",
+                     "or use `latency` or `kill` instead");
   }
   return finding;
 }
@@ -123,7 +137,7 @@ void CollectAnswers(const BreakerScene& scene, int64_t from_ns, int64_t to_ns, b
 std::vector<const Request*> AnswersWhileOpen(const BreakerScene& scene, int64_t opened_ns, size_t instances) {
   std::vector<const Request*> answers;
   if (scene.peer_dead || scene.calls_hidden) {
-    // A probe is refused at once: no need to tell it apart.
+    // A probe of a dead peer is refused at once: no need to tell it apart.
     CollectAnswers(scene, opened_ns, scene.AliveFrom(opened_ns), /*probed=*/false, answers);
     return answers;
   }
@@ -142,6 +156,12 @@ std::vector<const Request*> AnswersWhileOpen(const BreakerScene& scene, int64_t 
   return answers;
 }
 
+// Leaves at least one.
+void LeaveOutSlowest(int64_t count, std::vector<int64_t>& times_ns) {
+  std::sort(times_ns.begin(), times_ns.end());
+  times_ns.resize(times_ns.size() - std::min(static_cast<size_t>(count), times_ns.size() - 1));
+}
+
 }  // namespace
 
 void Finding::Took(int64_t ns, int64_t limit_ns) {
@@ -153,29 +173,31 @@ void Finding::Took(int64_t ns, int64_t limit_ns) {
 
 Finding CheckOpens(const BreakerScene& scene, const StateSpans& own, std::optional<int64_t>* opened_ns) {
   const BreakerScene::Failures failures = scene.FailedCalls();
-  if (!failures.first_ns && scene.calls_hidden && !own.empty()) return OpensByMetric(scene, own, opened_ns);
-  if (!failures.first_ns) return Unexercised(scene);
+  const bool untold = !failures.first_ns || (scene.calls_hidden && !scene.by_connects);
+  if (untold && scene.calls_hidden && !own.empty()) return OpensByMetric(scene, own, opened_ns);
+  if (untold) return Unexercised(scene);
   const int64_t within_ns = Nanos(scene.spec->opens_within());
+  const bool counted = scene.peer_dead || scene.by_connects;  // nothing is seen but counts
+  const std::string first = scene.by_connects ? "connect that was tried" : "failed call";
   const Attempts attempts(*scene.timeline, scene.spec->edge(), scene.load->name(), *failures.first_ns,
-                          scene.over_ns, scene.source);
+                          scene.over_ns, scene.source, scene.by_connects);
   const std::optional<size_t> quiet = FirstQuiet(attempts, scene.calls_per_request);
   Finding finding{"opens", Verdict::PASS};
   if (quiet) {
     const int64_t from_ns = attempts.BinStart(*quiet);
-    // Of a dead peer nothing is seen but counts.
-    const int64_t last_ns = LastStart(scene.calls, scene.peer_dead ? from_ns : *failures.first_ns,
-                                      from_ns + Attempts::kBinNs);
+    const int64_t last_ns = LastStart(scene.calls, counted ? from_ns : *failures.first_ns, from_ns + Attempts::kBinNs);
     const int64_t until_ns = std::min(last_ns + scene.open_at_least_ns, scene.over_ns);
-    if (!scene.peer_dead && until_ns - last_ns >= scene.open_at_least_ns / 2 &&
+    if (!counted && until_ns - last_ns >= scene.open_at_least_ns / 2 &&
         GoesOnEvenly(scene, last_ns, until_ns)) {
       return OpensInAnotherShape(scene, last_ns, until_ns);
     }
     *opened_ns = last_ns;
     const int64_t took_ns = last_ns - *failures.first_ns;
     finding.Took(took_ns, within_ns);
-    finding.text = absl::StrCat("opened ", Tenths(took_ns), " after the first failed call (limit ",
+    finding.text = absl::StrCat("opened ", Tenths(took_ns), " after the first ", first, " (limit ",
                                 HumanNanos(within_ns), ")");
-    if (took_ns > within_ns) {
+    // Connects are counted once a second: it may have been as much sooner.
+    if (took_ns > within_ns + (scene.by_connects ? kLookNs : 0)) {
       finding.result = Verdict::FAIL;
       finding.first_broken_ns = *failures.first_ns + within_ns;
     }
@@ -186,9 +208,9 @@ Finding CheckOpens(const BreakerScene& scene, const StateSpans& own, std::option
   const double percent = expected > 0 ? 100 * attempts.Calls(0, attempts.bins()) / expected : 0;
   const int64_t seen_ns = scene.over_ns - *failures.first_ns;
   finding.text = absl::StrCat("never opened: in the ", Tenths(seen_ns),
-                              " from the first failed call to the end of the fault, ", HumanPercent(percent),
+                              " from the first ", first, " to the end of the fault, ", HumanPercent(percent),
                               " of the usual calls went on over edge ", scene.spec->edge());
-  if (percent < 100 * kFlowing) {
+  if (!counted && percent < 100 * kFlowing) {
     const std::string shape = OtherShape(scene, *failures.first_ns, scene.over_ns);
     if (!shape.empty()) absl::StrAppend(&finding.text, ", ", shape);
   }
@@ -226,6 +248,8 @@ Finding CheckFailsFast(const BreakerScene& scene, int64_t opened_ns, size_t inst
   }
   std::vector<int64_t> times_ns;
   for (const Request* request : answers) times_ns.push_back(request->AnswerNs());
+  // Probes hang, and are not told apart: so many of the slowest may be probes.
+  if (scene.by_connects) LeaveOutSlowest(scene.ProbesAllowed(opened_ns, scene.over_ns) * static_cast<int64_t>(instances), times_ns);
   const int64_t p99_ns = Percentile(times_ns, 99);
   finding.Took(p99_ns, scene.fail_fast_ns);
   finding.text = absl::StrCat("p99 of the answers while it was open is ", Tenths(p99_ns), " (limit ",

@@ -142,6 +142,11 @@ Finding CheckCloses(const BreakerScene& scene, const std::optional<int64_t>& ope
 }
 
 Finding CheckStaysClosed(const BreakerScene& scene) {
+  if (scene.calls_hidden) {
+    Finding hidden{"stays closed", Verdict::INCONCLUSIVE, "calls vanish under this fault with or without a breaker"};
+    hidden.advice = "use a fault that lets calls arrive, such as `latency`";
+    return hidden;
+  }
   const size_t width = BinsOfAWindow(scene);
   const Flow flow(scene, scene.begin_ns, scene.over_ns);
   const Attempts& attempts = flow.own();

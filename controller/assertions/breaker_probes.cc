@@ -127,14 +127,19 @@ Finding CheckProbes(const BreakerScene& scene, int64_t opened_ns) {
 
 Finding CheckAttemptsWhileDead(const BreakerScene& scene, int64_t opened_ns) {
   const std::string& edge = scene.spec->edge();
-  const int64_t from_ns = CountedBy(*scene.timeline, edge, scene.begin_ns, opened_ns);
+  const int64_t from_ns = CountedBy(*scene.timeline, edge, scene.begin_ns, opened_ns, scene.by_connects);
   const int64_t until_ns = scene.AliveFrom(opened_ns);
-  const Attempts attempts(*scene.timeline, edge, scene.load->name(), from_ns, until_ns, scene.source);
-  const int64_t tried = std::llround(attempts.Calls(0, attempts.bins()));
-  const int64_t turns = (until_ns - opened_ns) / scene.open_at_least_ns + 1;
-  const int64_t allowed = std::max(scene.spec->probes(), 1) * turns;
-  const std::string text =
-      absl::StrCat("tried to call the dead peer ", Counted(tried, "time"), " while open");
+  int64_t tried = 0;
+  if (scene.by_connects) {
+    // What came after the fault is in the look after it.
+    tried = ConnectsWithin(*scene.timeline, edge, from_ns, until_ns, scene.source).count;
+  } else {
+    const Attempts attempts(*scene.timeline, edge, scene.load->name(), from_ns, until_ns, scene.source);
+    tried = std::llround(attempts.Calls(0, attempts.bins()));
+  }
+  const int64_t allowed = scene.ProbesAllowed(opened_ns, until_ns);
+  const std::string text = absl::StrCat(scene.by_connects ? "tried to connect " : "tried to call the dead peer ",
+                                        Counted(tried, "time"), " while open");
   if (tried <= allowed) return {"probes", Verdict::PASS, text};
   Finding finding = Broken("probes",
                            absl::StrCat(text, "; its open time allows ", Grouped(allowed), " in ",

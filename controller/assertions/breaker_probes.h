@@ -27,7 +27,7 @@ std::vector<Episode> EpisodesOf(const BreakerScene& scene, int64_t opened_ns, in
 // again.
 Finding CheckProbes(const BreakerScene& scene, int64_t opened_ns);
 
-// The same for a dead peer, where attempts are only counted: no more than the open times since the opening
+// The same for a dead peer, and where calls vanish, where attempts are only counted: no more than the open times since the opening
 // allow.
 Finding CheckAttemptsWhileDead(const BreakerScene& scene, int64_t opened_ns);
 

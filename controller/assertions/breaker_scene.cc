@@ -84,6 +84,10 @@ BreakerScene WholeOf(const CircuitBreaker& spec, const Timeline& timeline, const
   scene.cross_host_ns = CrossHostNs(timeline);
   scene.calls_hidden = std::any_of(time.parts.begin(), time.parts.end(),
                                  [](const FaultTime::Part& part) { return HidesCalls(*part.fault); });
+  // Without an address nothing is connected to.
+  const bool nameless = std::any_of(time.parts.begin(), time.parts.end(),
+                                    [](const FaultTime::Part& part) { return part.fault->has_dns(); });
+  scene.by_connects = scene.calls_hidden && !nameless && ConnectsCounted(timeline, spec.edge());
 
   const int64_t open_ns = Nanos(spec.open_time());
   scene.open_at_least_ns = open_ns - std::max<int64_t>(open_ns / 20, 100'000'000);
@@ -139,7 +143,13 @@ int64_t BreakerScene::CallsBetween(int64_t from_ns, int64_t to_ns) const {
   return std::max<int64_t>(std::lower_bound(first, calls.end(), to_ns, StartsBefore) - first, 0);
 }
 
+int64_t BreakerScene::ProbesAllowed(int64_t opened_ns, int64_t until_ns) const {
+  return std::max(spec->probes(), 1) * ((until_ns - opened_ns) / open_at_least_ns + 1);
+}
+
 int64_t BreakerScene::AliveFrom(int64_t opened_ns) const {
+  // What squall itself took away is back when it gives it back.
+  if (by_connects) return over_ns - time.healing_took_ns;
   for (const Call& call : calls) {
     if (call.start_ns > opened_ns && call.result == ANSWERED) return std::min(call.start_ns, over_ns);
   }
@@ -159,6 +169,11 @@ BreakerScene::Failures BreakerScene::FailedCalls() const {
   if (refusals.first_ns && (!failures.first_ns || *refusals.first_ns < *failures.first_ns)) {
     failures.first_ns = refusals.first_ns;
   }
+  if (!by_connects) return failures;
+  // Those that hang are not seen to fail: the clock starts with the first that is tried.
+  const Refusals tried = ConnectsWithin(*timeline, spec->edge(), begin_ns, over_ns, source);
+  failures.count = std::max(failures.count, tried.count);
+  if (tried.first_ns && (!failures.first_ns || *tried.first_ns < *failures.first_ns)) failures.first_ns = tried.first_ns;
   return failures;
 }
 

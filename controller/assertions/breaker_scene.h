@@ -35,8 +35,10 @@ struct BreakerScene {
   // Where nothing can be called any more (a killed peer), calls vanish with or without a breaker: then only
   // attempts, as the relay counted them, tell.
   bool peer_dead = false;
-  // The same where names cannot be resolved or packets vanish; there nothing counts the attempts.
+  // The same where names cannot be resolved, packets vanish or no handshake succeeds.
   bool calls_hidden = false;
+  // There connects are counted before they vanish, and tell: those that are counted once a second.
+  bool by_connects = false;
 
   // Shortest time between two probes that is not too soon: T_o - max(5 %, 100 ms).
   int64_t open_at_least_ns = 0;
@@ -59,6 +61,8 @@ struct BreakerScene {
   // When a killed peer was seen to answer again after `opened_ns`. It may do so well before the agent has confirmed that it
   // is ready: what is called then is called rightly.
   int64_t AliveFrom(int64_t opened_ns) const;
+  // Calls that one who has opened at `opened_ns` may make as probes until `until_ns`.
+  int64_t ProbesAllowed(int64_t opened_ns, int64_t until_ns) const;
   int64_t CallsBetween(int64_t from_ns, int64_t to_ns) const;
 };
 

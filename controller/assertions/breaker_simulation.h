@@ -32,6 +32,10 @@ struct SimulatedBreaker {
   bool cut = false;           // the last call before its death is cut
   double looks_every = 0.25;  // the relay's counter is looked at
   double first_look = 0;
+  std::string hides = "";     // the fault under which no call arrives, as TimelineBuilder::Hides has it; empty: another
+  double hangs_ms = 300;      // how long the service waits for a connect that vanishes
+  bool pooled = true;         // it keeps its connections: only what it tries in vain needs connects
+  bool counted = true;        // connects are counted
   bool wedges = false;    // waits for ever for a probe that failed
   bool tries_on = false;  // one that does not close goes on probing
 };
@@ -44,7 +48,9 @@ class Simulation {
 
   // Each with the process that it is in.
   explicit Simulation(const std::vector<std::pair<uint32_t, SimulatedBreaker>>& breakers) {
-    if (breakers.front().second.dead) {
+    if (!breakers.front().second.hides.empty()) {
+      builder_.Hides(breakers.front().second.hides, kInjected, kHealed);
+    } else if (breakers.front().second.dead) {
       builder_.Kill("gone", kInjected, kHealed + breakers.front().second.confirmed_late);
     } else {
       builder_.Latency("slow", kInjected, kHealed);
@@ -57,6 +63,9 @@ class Simulation {
       instances[static_cast<size_t>(i) % instances.size()].Send(at);
     }
     if (breakers.front().second.dead) CountRefused(instances, breakers.front().second);
+    if (!breakers.front().second.hides.empty() && breakers.front().second.counted) {
+      CountConnects(instances, breakers.front().second);
+    }
   }
 
   TimelineBuilder& builder() { return builder_; }
@@ -72,7 +81,7 @@ class Simulation {
       while (!outcomes_.empty() && outcomes_.top().at <= now) {
         const Failure failure = outcomes_.top();
         outcomes_.pop();
-        if (failure.at < kInjected + 0.3 + breaker_.opens_late) continue;
+        if (failure.at < kInjected + (breaker_.hides.empty() ? 0.3 : 0) + breaker_.opens_late) continue;
         ++in_a_row_;
         if (failure.probe) {
           if (breaker_.wedges) continue;
@@ -107,6 +116,7 @@ class Simulation {
           in_a_row_ = 0;
         }
       }
+      if (!breaker_.hides.empty() && (failing || !breaker_.pooled)) connects_.push_back(at);
       if (breaker_.cut && at < kInjected && at + 1.5 * TimelineBuilder::kEverySeconds > kInjected) {
         builder_.Add(at, Reply{7, DEGRADED}).AddCall(at + 0.001, 6, PEER_LEFT, source_pid_);
       } else if (!failing) {
@@ -115,6 +125,9 @@ class Simulation {
         builder_.Add(at, Reply{1, DEGRADED});
         refused_.push_back(at);
         outcomes_.push({at + 0.001, open_});
+      } else if (!breaker_.hides.empty()) {
+        builder_.Add(at, Reply{breaker_.hangs_ms + 2, DEGRADED});
+        outcomes_.push({at + breaker_.hangs_ms / 1e3, open_});
       } else {
         builder_.Add(at, Reply{302, DEGRADED}).AddCall(at + 0.001, 300, CALLER_LEFT, source_pid_);
         outcomes_.push({at + 0.301, open_});
@@ -123,6 +136,9 @@ class Simulation {
 
     int64_t RefusedBefore(double at) const {
       return std::count_if(refused_.begin(), refused_.end(), [at](double each) { return each < at; });
+    }
+    int64_t ConnectsBefore(double at) const {
+      return std::count_if(connects_.begin(), connects_.end(), [at](double each) { return each < at; });
     }
     uint32_t source_pid() const { return source_pid_; }
 
@@ -138,6 +154,7 @@ class Simulation {
     TimelineBuilder& builder_;
     std::priority_queue<Failure> outcomes_;
     std::vector<double> refused_;
+    std::vector<double> connects_;
     int in_a_row_ = 0;
     bool open_ = false;
     double open_until_ = 0;
@@ -156,6 +173,21 @@ class Simulation {
         if (instance.source_pid() != 0) by[instance.source_pid()] = refused;
       }
       builder_.Refused(at, all, by);
+    }
+  }
+
+  // So are the connects. One was made before the load began.
+  void CountConnects(const std::vector<Instance>& instances, const SimulatedBreaker& breaker) {
+    for (int64_t look = 0; look < static_cast<int64_t>(kEnd); ++look) {
+      const double at = breaker.first_look + static_cast<double>(look);
+      int64_t all = 0;
+      std::map<uint32_t, int64_t> by;
+      for (const Instance& instance : instances) {
+        const int64_t connects = 1 + instance.ConnectsBefore(at);
+        all += connects;
+        if (instance.source_pid() != 0) by[instance.source_pid()] = connects;
+      }
+      builder_.Connects(at, all, by);
     }
   }
 

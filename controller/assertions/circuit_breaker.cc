@@ -62,7 +62,7 @@ Breaker CheckOne(const BreakerScene& scene, const OwnStates& own) {
   }
   breaker.findings.push_back(CheckOpens(scene, own.spans, &breaker.opened_ns));
   if (!breaker.opened_ns) return breaker;
-  if (scene.peer_dead) {
+  if (scene.peer_dead || scene.by_connects) {
     breaker.findings.push_back(CheckAttemptsWhileDead(scene, *breaker.opened_ns));
   } else if (!scene.calls_hidden) {
     breaker.findings.push_back(CheckProbes(scene, *breaker.opened_ns));

@@ -320,6 +320,157 @@ TEST(CircuitBreakerOfADeadPeer, CannotCloseWhenThePeerStaysDead) {
   EXPECT_EQ(verdict.result(), Verdict::INCONCLUSIVE);
 }
 
+SimulatedBreaker Hidden(const std::string& fault) {
+  SimulatedBreaker breaker;
+  breaker.hides = fault;
+  return breaker;
+}
+
+TEST(CircuitBreakerWhereCallsVanish, PassesWhenItStopsTryingToConnect) {
+  for (const char* fault : {"blackhole", "partition", "tls", "loss"}) {
+    // A look a second, whenever it is.
+    for (const double first_look : {0.0, 0.002, 0.102, 0.302, 0.502, 0.902, 0.998}) {
+      for (const bool pooled : {true, false}) {
+        SimulatedBreaker breaker = Hidden(fault);
+        breaker.first_look = first_look;
+        breaker.pooled = pooled;
+        if (breaker.hides == "tls") breaker.hangs_ms = 4;
+        const Verdict verdict = Judged(breaker);
+        EXPECT_EQ(verdict.result(), Verdict::PASS) << fault << first_look << pooled << verdict.DebugString();
+        EXPECT_THAT(verdict.reason(), HasSubstr("after the first connect that was tried (limit 5 s)"));
+        EXPECT_THAT(verdict.reason(), HasSubstr("while open"));
+      }
+    }
+  }
+}
+
+TEST(CircuitBreakerWhereCallsVanish, FailsWhenItGoesOnTrying) {
+  for (const char* fault : {"blackhole", "partition", "tls", "loss"}) {
+    for (const bool pooled : {true, false}) {
+      SimulatedBreaker breaker = Hidden(fault);
+      breaker.trips_at = 0;
+      breaker.pooled = pooled;
+      const Verdict verdict = Judged(breaker);
+      EXPECT_EQ(verdict.result(), Verdict::FAIL) << fault << verdict.DebugString();
+      EXPECT_THAT(verdict.reason(), HasSubstr("never opened: in the "));
+      EXPECT_THAT(verdict.reason(), HasSubstr("from the first connect that was tried"));
+    }
+  }
+}
+
+TEST(CircuitBreakerWhereCallsVanish, FailsWhenItOpensMoreThanALookTooLate) {
+  SimulatedBreaker breaker = Hidden("blackhole");
+  breaker.opens_late = 3;
+  CircuitBreaker spec = OpenFor2s();
+  // The first look that tells of a connect is at 13 s, and the first that tells of few is that from 15 s on.
+  spec.mutable_opens_within()->set_seconds(1);
+  EXPECT_EQ(Judged(breaker, spec).result(), Verdict::PASS) << Judged(breaker, spec).DebugString();
+  spec.mutable_opens_within()->set_seconds(0);
+  spec.mutable_opens_within()->set_nanos(999'999'999);
+  EXPECT_EQ(Judged(breaker, spec).result(), Verdict::FAIL);
+  EXPECT_THAT(Judged(breaker, spec).reason(), HasSubstr("opened 2.0 s after the first connect that was tried"));
+}
+
+TEST(CircuitBreakerWhereCallsVanish, FailsWhenItProbesTooOften) {
+  SimulatedBreaker breaker = Hidden("blackhole");
+  breaker.hangs_ms = 4;
+  breaker.open_time = 0.13;
+  const Verdict verdict = Judged(breaker);
+  EXPECT_EQ(verdict.result(), Verdict::FAIL) << verdict.DebugString();
+  EXPECT_THAT(verdict.reason(), HasSubstr("tried to connect "));
+  EXPECT_THAT(verdict.reason(), HasSubstr("its open time allows "));
+}
+
+TEST(CircuitBreakerWhereCallsVanish, FailsWhenAFailedProbeDoesNotOpenItAgain) {
+  SimulatedBreaker breaker = Hidden("partition");
+  breaker.reopens = false;
+  EXPECT_EQ(Judged(breaker).result(), Verdict::FAIL);
+}
+
+TEST(CircuitBreakerWhereCallsVanish, FailsWhenItNeverCloses) {
+  SimulatedBreaker breaker = Hidden("tls");
+  breaker.closes = false;
+  const Verdict verdict = Judged(breaker);
+  EXPECT_EQ(verdict.result(), Verdict::FAIL);
+  EXPECT_THAT(verdict.reason(), HasSubstr("did not close"));
+}
+
+TEST(CircuitBreakerWhereCallsVanish, FailsWhenItIsSlowWhileOpen) {
+  SimulatedBreaker breaker = Hidden("blackhole");
+  breaker.open_ms = 60;
+  const Verdict verdict = Judged(breaker);
+  EXPECT_EQ(verdict.result(), Verdict::FAIL);
+  EXPECT_THAT(verdict.reason(), HasSubstr("p99 of the answers while it was open"));
+}
+
+TEST(CircuitBreakerWhereCallsVanish, IsInconclusiveWhereNobodyCountsTheConnects) {
+  for (const char* fault : {"blackhole", "partition", "tls", "loss"}) {
+    for (const int trips_at : {0, 6}) {
+      SimulatedBreaker breaker = Hidden(fault);
+      breaker.trips_at = trips_at;
+      breaker.counted = false;
+      const Verdict verdict = Judged(breaker);
+      EXPECT_EQ(verdict.result(), Verdict::INCONCLUSIVE) << fault << verdict.DebugString();
+      EXPECT_THAT(verdict.reason(), HasSubstr("calls vanish under this fault with or without a breaker"));
+      EXPECT_THAT(verdict.advice(), HasSubstr("leave out `relay_at`"));
+    }
+  }
+}
+
+TEST(CircuitBreakerWhereCallsVanish, IsInconclusiveWhenNothingWasTried) {
+  // Its connections hang, and it makes no other.
+  TimelineBuilder builder;
+  builder.Hides("blackhole", kInjected, kHealed).Answer(0, kInjected, Reply{}).Answer(kInjected, kHealed, Reply{302, DEGRADED});
+  builder.Answer(kHealed, kEnd, Reply{});
+  for (double at = 0; at < kEnd; at += TimelineBuilder::kEverySeconds) {
+    if (at < kInjected || at >= kHealed) builder.AddCall(at, 5, ANSWERED);
+  }
+  for (int at = 0; at < 45; ++at) builder.Connects(at, 4);
+  const Verdict verdict = Judged(builder);
+  EXPECT_EQ(verdict.result(), Verdict::INCONCLUSIVE) << verdict.DebugString();
+  EXPECT_THAT(verdict.reason(), HasSubstr("no connect over edge recommend was tried during the fault"));
+}
+
+TEST(CircuitBreakerWhereCallsVanish, IsJudgedByEachProcessAlone) {
+  SimulatedBreaker well = Hidden("blackhole"), bad = Hidden("blackhole");
+  bad.trips_at = 0;
+  const auto judged = [](const SimulatedBreaker& last) {
+    return Judged(Simulation(std::vector<std::pair<uint32_t, SimulatedBreaker>>{{100, Hidden("blackhole")}, {666, last}}).builder());
+  };
+  EXPECT_EQ(judged(well).result(), Verdict::PASS) << judged(well).DebugString();
+  EXPECT_EQ(judged(bad).result(), Verdict::FAIL);
+  EXPECT_THAT(judged(bad).reason(), ::testing::StartsWith("process 666: never opened"));
+}
+
+TEST(CircuitBreakerUnderADnsFault, IsNotJudgedByConnectsThatNeedAName) {
+  TimelineBuilder builder;
+  builder.Names("gone", kInjected, kHealed).Answer(0, kEnd, Reply{});
+  int64_t connects = 0;
+  for (int i = 0; i < 9000; ++i) {
+    const double at = i * TimelineBuilder::kEverySeconds;
+    if (at < kInjected || at >= kHealed) builder.AddCall(at, 5, ANSWERED), ++connects;
+    if (i % 200 == 0) builder.Connects(at, connects);
+  }
+  builder.AddCall(kInjected - 0.001, 300, CALLER_LEFT);  // one was under way
+  EXPECT_EQ(Judged(builder).result(), Verdict::INCONCLUSIVE) << Judged(builder).DebugString();
+}
+
+TEST(CircuitBreakerThatIsRefused, IsThatOfADeadPeer) {
+  SimulatedBreaker breaker = Hidden("refuse");
+  breaker.dead = true;
+  breaker.counted = false;
+  EXPECT_EQ(Judged(breaker).result(), Verdict::PASS) << Judged(breaker).DebugString();
+  breaker.trips_at = 0;
+  EXPECT_EQ(Judged(breaker).result(), Verdict::FAIL);
+  EXPECT_THAT(Judged(breaker).reason(), HasSubstr("never opened"));
+}
+
+TEST(CircuitBreaker, StaysClosedIsNotJudgedWhereCallsVanish) {
+  CircuitBreaker spec = OpenFor2s();
+  spec.set_stays_closed(true);
+  EXPECT_EQ(Judged(Hidden("blackhole"), spec).result(), Verdict::INCONCLUSIVE);
+}
+
 TEST(CircuitBreaker, IsFinalOnceCallsAreBack) {
   TimelineBuilder builder = Simulation(SimulatedBreaker()).builder();
   builder.StillRunningAt(kEnd);

@@ -9,6 +9,7 @@
 #include "controller/assertions/rate_limiter.h"
 #include "controller/assertions/recovery.h"
 #include "controller/assertions/timeout.h"
+#include "controller/assertions/tls_verified.h"
 #include "controller/assertions/verdicts.h"
 #include "controller/plan.h"
 
@@ -27,6 +28,7 @@ Judgement JudgeKind(const Assertion& assertion, const Timeline& timeline) {
     case Assertion::kRateLimiter:
       return JudgeRateLimiter(assertion.rate_limiter(), timeline);
     case Assertion::kTlsVerified:
+      return JudgeTlsVerified(assertion.tls_verified(), timeline);
     case Assertion::KIND_NOT_SET:
       break;
   }

@@ -42,7 +42,7 @@ std::string HandshakesSeen(const Evidence& evidence) {
   std::vector<std::string> parts;
   for (const auto& [answer, count] : evidence.handshakes()) parts.push_back(absl::StrCat(Grouped(count), " ", answer));
   std::sort(parts.begin(), parts.end());
-  return absl::StrCat(Counted(evidence.connections(), "handshake"), " spoiled: ", absl::StrJoin(parts, ", "));
+  return absl::StrJoin(parts, ", ");
 }
 
 std::string Acted(const Fault& fault, const Evidence& evidence) {
@@ -85,7 +85,7 @@ std::string Acted(const Fault& fault, const Evidence& evidence) {
     case Fault::kGrpc:
       return absl::StrCat(Counted(evidence.calls(), "call"), " hit", AchievedDelay(evidence));
     case Fault::kTls:
-      return HandshakesSeen(evidence);
+      return absl::StrCat(Counted(evidence.connections(), "handshake"), " spoiled: ", HandshakesSeen(evidence));
     case Fault::kKill:
     case Fault::kDns:
     case Fault::kCpu:
@@ -130,6 +130,11 @@ std::optional<Obstacle> NetworkGate(const Fault& fault, const Evidence& evidence
                                  ? absl::StrCat(" but on ", Counted(evidence.direct_unreached(), "connection"),
                                                 " from before the run, which the fault cannot reach")
                                  : "";
+  if (fault.has_tls() && !evidence.handshakes().empty()) {
+    return Obstacle{absl::StrCat("fault ", fault.name(), " spoiled no handshake: the connections over ", where,
+                                 " came to none (", HandshakesSeen(evidence), ")"),
+                    "let the service speak TLS over the edge from the first byte on"};
+  }
   return Obstacle{absl::StrCat("fault ", fault.name(), " touched no traffic: nothing that it acts on crossed ", where,
                                " while it acted", direct),
                   "raise `rate` or `for`, and check the edge's address: the service may not call it for these requests, or "

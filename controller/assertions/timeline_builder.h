@@ -74,6 +74,38 @@ class TimelineBuilder {
     return Span(name, injected, healed, evidence);
   }
 
+  // What a tls fault shows over the edge, and how often it was answered how.
+  TimelineBuilder& Tls(const std::string& name, double injected, double healed, TlsFault::How how,
+                       const std::map<std::string, int64_t>& answers) {
+    Fault* fault = scenario.add_faults();
+    fault->set_name(name);
+    fault->mutable_tls()->set_edge("recommend");
+    fault->mutable_tls()->set_how(how);
+    Evidence evidence;
+    for (const auto& [answer, count] : answers) {
+      (*evidence.mutable_handshakes())[answer] = count;
+      if (answer != "not_tls") evidence.set_connections(evidence.connections() + count);
+    }
+    return Span(name, injected, healed, evidence);
+  }
+
+  // A fault under which no call over the edge arrives: blackhole, partition, tls, loss or refuse.
+  TimelineBuilder& Hides(const std::string& kind, double injected, double healed) {
+    if (kind == "tls") return Tls("cut-off", injected, healed, TlsFault::HOW_CUT, {{"closed", 90}});
+    Fault* fault = scenario.add_faults();
+    fault->set_name("cut-off");
+    if (kind == "blackhole") fault->mutable_blackhole()->set_edge("recommend");
+    if (kind == "partition") fault->mutable_partition()->set_edge("recommend");
+    if (kind == "loss") fault->mutable_loss()->set_edge("recommend"), fault->mutable_loss()->set_percent(100);
+    if (kind == "refuse") fault->mutable_refuse()->set_edge("recommend");
+    EXPECT_NE(fault->kind_case(), Fault::KIND_NOT_SET) << kind;
+    Evidence evidence;
+    evidence.set_packets_to_dependency(kind == "refuse" ? 0 : 900);
+    evidence.set_hit_to_dependency(kind == "refuse" ? 0 : 900);
+    evidence.set_refused(kind == "refuse" ? 90 : 0);
+    return Span("cut-off", injected, healed, evidence);
+  }
+
   // SIGKILL to recommend. `restarted` < 0: it stays dead.
   TimelineBuilder& Kill(const std::string& name, double killed, double restarted) {
     Fault* fault = scenario.add_faults();
@@ -163,6 +195,16 @@ class TimelineBuilder {
     stats.set_at_ns(Ns(at));
     stats.set_refused(so_far);
     for (const auto& [source_pid, count] : by) (*stats.mutable_refused_by())[source_pid] = count;
+    return *this;
+  }
+
+  // The edge's counter of connects that were tried.
+  TimelineBuilder& Connects(double at, int64_t so_far, const std::map<uint32_t, int64_t>& by = {}) {
+    EdgeStats& stats = *records_.emplace_back().mutable_edge_stats();
+    stats.set_edge("recommend");
+    stats.set_at_ns(Ns(at));
+    stats.set_attempts(so_far);
+    for (const auto& [source_pid, count] : by) (*stats.mutable_attempts_by())[source_pid] = count;
     return *this;
   }
 
