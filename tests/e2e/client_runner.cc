@@ -37,11 +37,8 @@ Runner::Session::Session(const Runner& runner, const std::vector<std::string>& a
 
 Runner::Session::~Session() { runner_.Post(absl::StrCat("/close?id=", id_), "", absl::Seconds(5)); }
 
-Ran Runner::Session::Say(const std::string& typed, const std::string& until, absl::Duration limit) {
-  httplib::Params params = {{"until", until}};
-  return runner_.Post(absl::StrCat("/say?id=", id_, "&limit=", absl::ToDoubleSeconds(limit), "&",
-                                   httplib::detail::params_to_query_str(params)),
-                      typed, limit);
+Ran Runner::Session::Say(const std::string& typed, size_t bytes, absl::Duration limit) {
+  return runner_.Post(absl::StrCat("/say?id=", id_, "&limit=", absl::ToDoubleSeconds(limit), "&bytes=", bytes), typed, limit);
 }
 
 }  // namespace squall

@@ -27,8 +27,9 @@ class Runner {
     Session(const Runner& runner, const std::vector<std::string>& argv);
     ~Session();
     Session(const Session&) = delete;
-    // What is printed from the call before until `until` stands there, the program ends, or `limit` is over.
-    Ran Say(const std::string& typed, const std::string& until, absl::Duration limit);
+    // What is printed since the call before, once it is `bytes` long or a line of standard error, the program has ended, or `limit`
+    // is over.
+    Ran Say(const std::string& typed, size_t bytes, absl::Duration limit);
 
    private:
     const Runner& runner_;

@@ -3,8 +3,9 @@
 //
 //   POST /run?limit=SECONDS           runs a command to its end, or kills it when the limit is over
 //   POST /open                        starts one whose standard input stays open; answers with its session's id
-//   POST /say?id=N&limit=SECONDS&until=TEXT
-//                                     types the body, and reads until TEXT was printed, the program has ended or the limit is over
+//   POST /say?id=N&limit=SECONDS&bytes=N
+//                                     types the body, and reads until so much was printed on standard output, a line on standard
+//                                     error, the program has ended or the limit is over
 //   POST /close?id=N                  kills it
 //
 // Answers carry what was printed on standard output, then on standard error; the header `out` is the length of the former,
@@ -88,11 +89,12 @@ class Child {
     if (in_ >= 0 && write(in_, text.data(), text.size()) < 0) CloseInput();
   }
 
-  // Reads until `until` was printed (empty: never), the program has ended, or `limit` is over.
-  void Read(const std::string& until, absl::Duration limit) {
+  // Reads until `bytes` were printed on standard output or a line on standard error (0: never), the program has ended, or `limit`
+  // is over.
+  void Read(size_t bytes, absl::Duration limit) {
     const absl::Time deadline = absl::Now() + limit;
     while (open_ > 0 && absl::Now() < deadline) {
-      if (!until.empty() && (said_[0].find(until) != std::string::npos || said_[1].find(until) != std::string::npos)) return;
+      if (bytes > 0 && (said_[0].size() >= bytes || said_[1].find('\n') != std::string::npos)) return;
       std::array<pollfd, 2> wanted = {{{out_[0], POLLIN, 0}, {out_[1], POLLIN, 0}}};
       for (int i = 0; i < 2; ++i) {
         if (ended_[i]) wanted[i].fd = -1;
@@ -183,7 +185,7 @@ int Main(int argc, char** argv) {
     const absl::Time start = absl::Now();
     Child child(Argv(request));
     child.CloseInput();
-    child.Read("", Limit(request));
+    child.Read(0, Limit(request));
     child.Tell(absl::Now() - start, response);
   });
   server.Post("/open", [&](const httplib::Request& request, httplib::Response& response) {
@@ -201,7 +203,7 @@ int Main(int argc, char** argv) {
     }
     const absl::Time start = absl::Now();
     child->Type(request.body);
-    child->Read(request.get_param_value("until"), Limit(request));
+    child->Read(strtoul(request.get_param_value("bytes").c_str(), nullptr, 10), Limit(request));
     child->Tell(absl::Now() - start, response);
   });
   server.Post("/close", [&](const httplib::Request& request, httplib::Response&) {
