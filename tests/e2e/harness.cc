@@ -181,7 +181,7 @@ bool OwnerLives(const std::string& name) {
 }
 
 bool IsOfSquall(absl::string_view command) {
-  for (const char* ours : {"squall", "orders", "recommend", "nameserver", "storefront"}) {
+  for (const char* ours : {"squall", "orders", "recommend", "nameserver", "storefront", "runner", "grpc_echo"}) {
     if (absl::StartsWith(command, ours)) return true;
   }
   return false;
