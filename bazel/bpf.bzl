@@ -6,7 +6,7 @@ def bpf_skeleton(name, src, hdrs = [], visibility = None):
         name = name + "_skel",
         srcs = [src] + hdrs,
         outs = [name + ".skel.h"],
-        cmd = "clang -O2 -g -Wall -Werror -target bpf -I/usr/include/$$(uname -m)-linux-gnu " +
+        cmd = "clang -O2 -g -Wall -Werror -target bpf -mcpu=v3 -I/usr/include/$$(uname -m)-linux-gnu " +
               "-c $(location %s) -o $(@D)/%s.bpf.o && " % (src, name) +
               "PATH=$$PATH:/usr/sbin bpftool gen skeleton $(@D)/%s.bpf.o name %s > $@" % (name, name),
         message = "Compiling BPF",
