@@ -2,7 +2,7 @@
 // network namespace, and remembers where each one wanted to go.
 //
 // connect4/6: rewrites the destination and keeps the original by socket cookie; when the dependency does not accept, gives
-//   ECONNREFUSED as the dependency would.
+//   ECONNREFUSED as the dependency would, and so when a fault says so. Counts every attempt.
 // sockops: once the source port is known, before the SYN, files the original under the source address, where the relay
 //   looks it up.
 // getpeername4/6: tells the target the address that it asked for.
@@ -70,6 +70,48 @@ struct {
   __type(value, __u64);
 } refused SEC(".maps");
 
+struct door_process {
+  __u16 door;  // port4 of the relay
+  __u16 zero;
+  __u32 process;
+};
+
+// Connects that were meant for a relay, by its door and the process that tried.
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 4096);
+  __type(key, struct door_process);
+  __type(value, __u64);
+} attempts SEC(".maps");
+
+struct refusal {
+  __u64 count;  // of connects, since it was switched on
+  __u8 on;
+  __u8 zero[7];
+};
+
+// A fault turns connects away, by the door to which they would go.
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 256);
+  __type(key, __u16);
+  __type(value, struct refusal);
+} refusals SEC(".maps");
+
+static __always_inline void count_attempt(__u16 door, __u32 process) {
+  struct door_process attempt = {};
+  attempt.door = door;
+  attempt.process = process;
+  __u64 none = 0;
+  __u64* count = bpf_map_lookup_elem(&attempts, &attempt);
+  if (!count) {
+    // Full: as for `refused`.
+    if (bpf_map_update_elem(&attempts, &attempt, &none, BPF_NOEXIST) == -E2BIG) attempt.process = 0;
+    count = bpf_map_lookup_elem(&attempts, &attempt);
+  }
+  if (count) __sync_fetch_and_add(count, 1);
+}
+
 static __always_inline void count_refused(const struct address* to, __u32 process) {
   struct attempt attempt = {};
   attempt.to = *to;
@@ -93,6 +135,13 @@ static __always_inline int decide(struct bpf_sock_addr* ctx, struct address* to,
   struct relay* relay = bpf_map_lookup_elem(&edges, to);
   if (!relay) return 0;
   __u32 process = bpf_get_current_pid_tgid() >> 32;
+  __u16 door = relay->port4;
+  count_attempt(door, process);
+  struct refusal* refusal = bpf_map_lookup_elem(&refusals, &door);
+  if (refusal && refusal->on) {
+    __sync_fetch_and_add(&refusal->count, 1);
+    return 2;
+  }
   if (relay->refusing) {
     count_refused(to, process);
     return 2;

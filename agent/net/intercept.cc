@@ -22,6 +22,16 @@ struct BpfRelay {
   uint8_t refusing;
   uint8_t zero[3];
 };
+struct BpfAttempt {
+  uint16_t door;  // network order
+  uint16_t zero;
+  uint32_t process;
+};
+struct BpfRefusal {
+  uint64_t count;
+  uint8_t on;
+  uint8_t zero[7];
+};
 struct BpfOriginal {
   BpfAddress to;
   uint32_t process;
@@ -52,6 +62,7 @@ class BpfIntercept : public Intercept {
     const uint64_t zero = 0;
     const BpfRelay relay = {htons(port4), htons(port6), 0, {}};
     absl::Status status = Update(&Maps::refused, BpfOriginal{ToBpf(to), 0}, zero);
+    if (status.ok()) status = Make(&Maps::attempts, BpfAttempt{htons(port4), 0, 0}, zero);
     if (status.ok()) status = Update(&Maps::edges, ToBpf(to), relay);
     return status;
   }
@@ -101,6 +112,45 @@ class BpfIntercept : public Intercept {
     return refused;
   }
 
+  absl::Status SetFaultRefusing(uint16_t port4, bool refusing) override {
+    const uint16_t door = htons(port4);
+    BpfRefusal refusal = {};
+    {
+      absl::MutexLock lock(&mutex_);
+      if (skeleton_ == nullptr) return refusing ? absl::FailedPreconditionError("the redirection is gone") : absl::OkStatus();
+      const int map = bpf_map__fd(skeleton_->maps.refusals);
+      const bool known = bpf_map_lookup_elem(map, &door, &refusal) == 0;
+      if (!refusing && (!known || refusal.on == 0)) return absl::OkStatus();
+    }
+    // What it did stays to be read when it is over.
+    if (refusing) refusal.count = 0;
+    refusal.on = refusing ? 1 : 0;
+    return Update(&Maps::refusals, door, refusal);
+  }
+
+  int64_t FaultRefused(uint16_t port4) override {
+    absl::MutexLock lock(&mutex_);
+    const uint16_t door = htons(port4);
+    BpfRefusal refusal = {};
+    if (skeleton_ == nullptr || bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.refusals), &door, &refusal) != 0) return 0;
+    return static_cast<int64_t>(refusal.count);
+  }
+
+  std::map<uint32_t, int64_t> Attempts(uint16_t port4) override {
+    absl::MutexLock lock(&mutex_);
+    std::map<uint32_t, int64_t> attempts;
+    if (skeleton_ == nullptr) return attempts;
+    const int map = bpf_map__fd(skeleton_->maps.attempts);
+    BpfAttempt key;
+    for (bool more = bpf_map_get_next_key(map, nullptr, &key) == 0; more;
+         more = bpf_map_get_next_key(map, &key, &key) == 0) {
+      uint64_t count = 0;
+      if (key.door != htons(port4)) continue;
+      if (bpf_map_lookup_elem(map, &key, &count) == 0 && count > 0) attempts[key.process] = static_cast<int64_t>(count);
+    }
+    return attempts;
+  }
+
   void Detach() override {
     absl::MutexLock lock(&mutex_);
     links_.Detach();
@@ -111,13 +161,19 @@ class BpfIntercept : public Intercept {
   using Maps = decltype(intercept::maps);
 
   template <typename Key, typename Value>
-  absl::Status Update(bpf_map* Maps::*which, const Key& key, const Value& value) {
+  absl::Status Update(bpf_map* Maps::*which, const Key& key, const Value& value, uint64_t flags = BPF_ANY) {
     absl::MutexLock lock(&mutex_);
     if (skeleton_ == nullptr) return absl::FailedPreconditionError("the redirection is gone");
-    if (bpf_map_update_elem(bpf_map__fd(skeleton_->maps.*which), &key, &value, BPF_ANY) != 0) {
+    if (bpf_map_update_elem(bpf_map__fd(skeleton_->maps.*which), &key, &value, flags) != 0 &&
+        !(flags == BPF_NOEXIST && errno == EEXIST)) {
       return absl::ErrnoToStatus(errno, "cannot write a BPF map");
     }
     return absl::OkStatus();
+  }
+  // Leaves alone what is there.
+  template <typename Key, typename Value>
+  absl::Status Make(bpf_map* Maps::*which, const Key& key, const Value& value) {
+    return Update(which, key, value, BPF_NOEXIST);
   }
 
   absl::Mutex mutex_;

@@ -72,6 +72,7 @@ struct {
 struct ends {
   struct packet_remote local;
   struct packet_remote remote;
+  int reset;  // TCP with RST
 };
 
 // 0: neither TCP nor UDP. First fragments only: a datagram is whole at both hooks.
@@ -102,6 +103,9 @@ static __always_inline int read_ends(struct __sk_buff* skb, int direction, struc
   if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) return 0;
   __u16 ports[2];
   if (bpf_skb_load_bytes(skb, at, ports, 4)) return 0;
+  __u8 flags = 0;
+  if (protocol == IPPROTO_TCP && bpf_skb_load_bytes(skb, at + 13, &flags, 1)) return 0;
+  out->reset = flags >> 2 & 1;
   struct packet_remote* source = direction == PACKETS_EGRESS ? &out->local : &out->remote;
   struct packet_remote* target = direction == PACKETS_EGRESS ? &out->remote : &out->local;
   __builtin_memcpy(source->ip, from, sizeof(from));
@@ -153,8 +157,13 @@ static __always_inline int is_meant(const struct packet_rule* rule, __u64 began_
   return (rule->connections == PACKETS_NEW) == (began_ns >= rule->since_ns);
 }
 
+// Functions that are not static are verified once and by themselves, and not for each of their callers' states.
+__noinline int is_hit(__u64 seed, __u64 share, __u64 correlation, __u64 number) {
+  return packet_is_hit(seed, share, correlation, number);
+}
+
 // Asks the rules of one edge in turn: 0 passes, 1 is dropped whole, 2 is one of a share that is dropped.
-static __noinline int ask(__u32 number, __u64 began_ns, int direction) {
+__noinline int ask(__u32 number, __u64 began_ns, int direction, int reset) {
   struct packet_edge* edge = bpf_map_lookup_elem(&edges, &number);
   if (!edge) return 0;
   direction &= 1;
@@ -164,8 +173,9 @@ static __noinline int ask(__u32 number, __u64 began_ns, int direction) {
     --slot;
     struct packet_rule* rule = bpf_map_lookup_elem(&rules, &slot);
     if (!rule || !rule->direction[direction] || !is_meant(rule, began_ns)) continue;
+    if (rule->reset && reset && direction == PACKETS_INGRESS) continue;
     __u64 packet = __sync_fetch_and_add(&rule->seen[direction], 1);
-    if (!packet_is_hit(rule->seed + direction, rule->share, rule->correlation, packet)) continue;
+    if (!is_hit(rule->seed + direction, rule->share, rule->correlation, packet)) continue;
     __sync_fetch_and_add(&rule->hit[direction], 1);
     return rule->share >> 32 ? 1 : 2;
   }
@@ -207,9 +217,9 @@ static __always_inline enum fate look(struct __sk_buff* skb, int direction) {
   int what = 0;
   __u32 everybody = 0;
   struct packet_edge* isolated = bpf_map_lookup_elem(&edges, &everybody);
-  if (isolated && isolated->rules[0] && !is_own(skb, &ends)) what = ask(0, began_ns, direction);
+  if (isolated && isolated->rules[0] && !is_own(skb, &ends)) what = ask(0, began_ns, direction, ends.reset);
   __u32 number = edge_of(&ends.remote);
-  if (!what && number) what = ask(number, began_ns, direction);
+  if (!what && number) what = ask(number, began_ns, direction, ends.reset);
   if (!what) return PASSES;
   if (ends.remote.protocol != IPPROTO_TCP) return LOST_AS_IF_BY_CONGESTION;
   return what == 1 || sk->state == TCP_SYN_SENT || sk->state == TCP_LISTEN ? LOST : LOST_AS_IF_BY_CONGESTION;
@@ -247,7 +257,7 @@ int sock_create(struct bpf_sock* ctx) {
 }
 
 // Counts and tells whether a rule of the edge refuses connects.
-static __noinline int refuses(__u32 number) {
+__noinline int refuses(__u32 number) {
   struct packet_edge* edge = bpf_map_lookup_elem(&edges, &number);
   if (!edge) return 0;
   for (int i = 0; i < PACKETS_ON_AN_EDGE; ++i) {

@@ -26,7 +26,7 @@ struct packet_rule {
   __u32 connections;   // enum packet_connections
   __u8 direction[2];   // whether it acts on what leaves, and on what comes in
   __u8 refuse;         // connects are refused
-  __u8 zero;
+  __u8 reset;          // connections are reset by somebody else: RSTs come in
   // Counted by the program.
   __u64 seen[2];
   __u64 hit[2];

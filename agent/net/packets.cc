@@ -54,6 +54,7 @@ packet_rule ToBpf(const PacketRule& rule) {
   out.direction[PACKETS_EGRESS] = rule.direction != DIRECTION_RESPONSE;
   out.direction[PACKETS_INGRESS] = rule.direction != DIRECTION_REQUEST;
   out.refuse = rule.refuse;
+  out.reset = rule.reset;
   return out;
 }
 
@@ -66,6 +67,7 @@ Evidence ToEvidence(const packet_rule& rule, double requested_percent) {
   evidence.set_hit_to_service(count(rule.hit[PACKETS_INGRESS]));
   evidence.set_refused(count(rule.refused));
   const uint64_t seen = rule.seen[0] + rule.seen[1];
+  if (requested_percent == 100) return evidence;
   evidence.set_requested_percent(requested_percent);
   if (seen > 0) evidence.set_achieved_percent(100.0 * static_cast<double>(rule.hit[0] + rule.hit[1]) / static_cast<double>(seen));
   return evidence;

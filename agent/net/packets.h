@@ -24,6 +24,7 @@ struct PacketRule {
   double correlation = 0;   // percent, as in Loss
   uint64_t seed = 0;        // decides which
   bool refuse = false;      // connects of the service get ECONNREFUSED as well
+  bool reset = false;       // somebody resets its connections meanwhile: RSTs come in
 };
 
 // Drops packets of one service by BPF programs (packets.bpf.c) on its sockets alone: those that it has, those that it makes
@@ -57,6 +58,12 @@ class Packets {
 
   // Detaches every link. Idempotent; the same happens on destruction.
   virtual void Detach() = 0;
+};
+
+// Whose packets are looked at.
+struct PacketPlaces {
+  std::map<std::string, Packets*> of_edge;     // those of the services below that are not relayed at an address of their own
+  std::map<std::string, Packets*> of_service;
 };
 
 }  // namespace squall

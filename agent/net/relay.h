@@ -58,6 +58,9 @@ class Relay {
   // What the fault of this kind did on this edge since it was set last. Stays after ClearFault.
   Evidence FaultEvidence(const std::string& edge, Fault::KindCase kind);
 
+  // Ends every connection of the edge with a RST to both sides. Returns how many.
+  int64_t ResetConnections(const std::string& edge);
+
   EdgeStats Stats(const std::string& edge);
 
   // Takes no new connections, lets those there are finish (idle ones are closed) for up to `drain` and no longer than

@@ -35,6 +35,7 @@ class RelayLoop {
   absl::Status SetFault(const Fault& fault, uint64_t seed);
   absl::Status ClearFault(const std::string& name, Fault::KindCase kind);
   Evidence FaultEvidence(const std::string& name, Fault::KindCase kind);
+  int64_t ResetConnections(const std::string& name);
   EdgeStats Stats(const std::string& name);
   void StopListening();
   // Closes idle connections; returns how many are left.
