@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "agent/net/packets.bpf.h"
-#include "agent/net/packets_test_peers.h"
+#include "agent/net/test_peers.h"
 #include "agent/process/cgroup.h"
 
 namespace squall {
@@ -414,6 +414,52 @@ TEST_F(PacketsTest, EdgeThatMovesIsFollowedAndAddressesBelongToOneEdge) {
   const int fd = service.Socket(AF_INET, SOCK_DGRAM);
   EXPECT_TRUE(service.Echoes(fd, "first", absl::Seconds(5), first.address));
   EXPECT_FALSE(service.Echoes(fd, "second", kSilence, second.address));
+}
+
+// dig in the service's cgroup asks dnsmasq, which has a zone of its own and knows no other server.
+TEST_F(PacketsTest, ResolverAsksAgainWhenItsDatagramsGetLost) {
+  if (access("/usr/sbin/dnsmasq", X_OK) != 0 || access("/usr/bin/dig", X_OK) != 0) {
+    printf("LEFT OUT: packets_test: dnsmasq and dig are not installed\n");
+    GTEST_SKIP();
+  }
+  Address at;
+  {
+    const EchoServer free(AF_INET);  // a port that is free for UDP and TCP
+    at = free.address;
+  }
+  const pid_t dnsmasq = fork();
+  if (dnsmasq == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    execl("/usr/sbin/dnsmasq", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--user=", "--no-resolv",
+          "--no-hosts", "--listen-address=127.0.0.1", "--bind-interfaces", absl::StrCat("--port=", at.port).c_str(),
+          "--address=/recommend.test/10.9.8.7", nullptr);
+    _exit(1);
+  }
+  Run();
+  SetEdge(at, /*udp=*/true);
+  const auto dig = [&](int tries) {
+    const std::string command =
+        absl::StrCat("echo $$ > ", cgroup_->path(), "/cgroup.procs; exec dig +short +notcp +timeout=1 +tries=", tries, " @127.0.0.1 -p ",
+                     at.port, " recommend.test A");
+    FILE* pipe = popen(command.c_str(), "r");
+    char text[512] = {};
+    (void)!fread(text, 1, sizeof(text) - 1, pipe);
+    pclose(pipe);
+    return std::string(text);
+  };
+  std::string answer;
+  for (int n = 0; n < 100 && answer != "10.9.8.7\n"; ++n) answer = dig(1);
+  ASSERT_EQ(answer, "10.9.8.7\n");
+  uint64_t seed = 1;  // of which the first two of three queries are lost
+  while (Passing(seed, 60, 0, 3) != std::vector<int>{2}) ++seed;
+  const int loss = Add({.direction = DIRECTION_REQUEST, .percent = 60, .seed = seed});
+  EXPECT_NE(dig(3).find("10.9.8.7\n"), std::string::npos);
+  EXPECT_EQ(packets_->Seen(loss).hit_to_dependency(), 2);
+  Remove(loss);
+  Add({});
+  EXPECT_EQ(dig(1).find("10.9.8.7"), std::string::npos);
+  kill(dnsmasq, SIGKILL);
+  waitpid(dnsmasq, nullptr, 0);
 }
 
 TEST_F(PacketsTest, DeathOfItsHolderLetsEverythingPass) {

@@ -1,4 +1,4 @@
-// Real sockets in real processes for packets_test.cc: a child that does what it is told, and an echo server.
+// Real sockets in real processes for tests: a child that does what it is told, and an echo server.
 #pragma once
 
 #include <arpa/inet.h>
