@@ -17,6 +17,7 @@ namespace {
 // What is still in flight when the load has stopped is not waited for any longer.
 constexpr absl::Duration kLongestWait = absl::Seconds(5);
 constexpr char kRedirected[] = "connects redirected by cgroup BPF";
+constexpr char kDatagrams[] = "datagrams, not redirected: faults act on packets";
 
 const Service* FindService(const Scenario& scenario, const std::string& name) {
   for (const Service& service : scenario.services()) {
@@ -78,6 +79,8 @@ absl::StatusOr<PrepareReply> Session::Prepare(const PrepareRequest& request) {
   PrepareReply reply;
   const absl::Status names = Resolvers::Prepare(request.scenario(), reply);
   if (!names.ok()) return names;
+  const absl::Status packets = PacketHooks::Prepare(request.scenario());
+  if (!packets.ok()) return packets;
   request_ = request;
   {
     absl::MutexLock shown_lock(&shown_mutex_);
@@ -86,7 +89,9 @@ absl::StatusOr<PrepareReply> Session::Prepare(const PrepareRequest& request) {
   }
   for (const Edge& edge : request.scenario().edges()) {
     (*reply.mutable_edge_mechanisms())[edge.name()] =
-        edge.relay_at().empty() ? kRedirected : absl::StrCat("relay at ", edge.relay_at());
+        edge.protocol() == Edge::PROTOCOL_UDP ? kDatagrams
+        : edge.relay_at().empty()             ? kRedirected
+                                              : absl::StrCat("relay at ", edge.relay_at());
   }
   return reply;
 }
@@ -141,6 +146,7 @@ absl::StatusOr<StartServicesReply> Session::StartServices() {
   watching_services_ = true;
   if (status.ok()) status = OpenEdges();
   if (status.ok()) status = resolvers_.Open(request_.scenario(), services_);
+  if (status.ok()) status = packet_hooks_.Open(request_.scenario(), services_, relay_.get());
   watching_edges_ = true;
   if (status.ok()) status = each([](RunningService& s) { return s.IsRun() ? s.Start() : absl::OkStatus(); });
   if (status.ok()) status = each([&](RunningService& s) { return s.WaitReady([this] { return cancelled_.load(); }); });
@@ -170,6 +176,7 @@ absl::Status Session::OpenEdge(const Edge& edge) {
     if (!to.ok()) return to.status();
     options.to.insert(options.to.end(), to->begin(), to->end());
   }
+  if (edge.protocol() == Edge::PROTOCOL_UDP) return packet_hooks_.SetAddresses(edge, options.to);
   if (!edge.relay_at().empty()) {
     const absl::StatusOr<std::vector<Address>> at = ResolveAddress(edge.relay_at());
     if (!at.ok()) return at.status();
@@ -193,6 +200,7 @@ absl::Status Session::OpenEdge(const Edge& edge) {
   namespaces_.push_back(std::make_unique<NetNamespace>(*std::move(ns)));
   absl::Status status = relay_->Open(options, *namespaces_.back());
   if (status.ok() && options.intercept != nullptr) status = options.intercept->SetNamespace(*namespaces_.back());
+  if (status.ok()) status = packet_hooks_.SetAddresses(edge, options.to);
   return status;
 }
 
@@ -341,7 +349,7 @@ absl::StatusOr<FaultEvent> Session::Inject(const Fault& fault) {
   if (finished_) return absl::FailedPreconditionError("the run is over");
   if (faults_.count(fault.name()) > 0) return absl::AlreadyExistsError("the fault is injected already");
   const FaultContext context = {relay_.get(), &services_, SeedOf(request_.seed(), fault.name()), &cancelled_,
-                                main_thread_, guardian_, resolvers_.by_service(), request_.folder()};
+                                main_thread_, guardian_, resolvers_.by_service(), request_.folder(), packet_hooks_.places()};
   const std::string& service = fault.has_cpu() ? fault.cpu().service() : fault.kill().service();
   if ((fault.has_kill() || fault.has_cpu()) && services_.count(service) == 0) {
     return absl::InvalidArgumentError(absl::StrCat("the run has no service '", service, "'"));
@@ -391,6 +399,7 @@ FinishReply Session::Finish(absl::Duration drain) {
   // Redirection first: from here on new connections go where they want to.
   for (auto& [service, intercept] : intercepts_) intercept->Detach();
   resolvers_.StopQueries();
+  packet_hooks_.Close();
   bool attached = false;
   for (auto& [name, service] : services_) {
     attached |= !service->IsRun();
@@ -427,6 +436,7 @@ void Session::Watch() {
       if (watching_edges_) {
         for (auto& [name, intercept] : intercepts_) FollowProcesses(*services_.at(name), *intercept).IgnoreError();
         resolvers_.FollowProcesses();
+        packet_hooks_.FollowProcesses();
       }
     }
     if (now >= next_sample) {

@@ -18,6 +18,7 @@
 #include "agent/metrics/metrics_reader.h"
 #include "agent/net/call_log.h"
 #include "agent/net/relay.h"
+#include "agent/packet_hooks.h"
 #include "agent/process/running_service.h"
 #include "agent/process/sample.h"
 #include "agent/resolvers.h"
@@ -129,6 +130,7 @@ class Session {
   std::atomic<bool> watching_services_ = false;
   std::atomic<bool> watching_edges_ = false;  // the same for intercepts_ and resolvers_
   Resolvers resolvers_;
+  PacketHooks packet_hooks_;
   std::unique_ptr<Heartbeat> heartbeat_;
   std::thread watcher_;
 };

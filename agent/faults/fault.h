@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "agent/net/packets.h"
 #include "agent/net/relay.h"
 #include "agent/net/resolver.h"
 #include "agent/process/running_service.h"
@@ -40,6 +41,7 @@ struct FaultContext {
   const Guardian* guardian = nullptr;            // undoes when the agent dies
   std::map<std::string, std::unique_ptr<Resolver>>* resolvers = nullptr;  // by service; of those with a dns fault
   std::string folder;                                                     // what relative paths are relative to
+  const PacketPlaces* packets = nullptr;  // of services with a fault on packets
 };
 
 // Never null: a switch over the kinds.
@@ -52,6 +54,10 @@ std::unique_ptr<ActiveFault> MakeSlice(const Slice& slice, const FaultContext& c
 std::unique_ptr<ActiveFault> MakeLimitData(const LimitData& limit_data, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeReset(const Reset& reset, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeTls(const TlsFault& tls, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeRefuse(const Refuse& refuse, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeBlackhole(const Blackhole& blackhole, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakePartition(const Partition& partition, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeLoss(const Loss& loss, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeKill(const Kill& kill, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeCpu(const Cpu& cpu, const FaultContext& context);
 

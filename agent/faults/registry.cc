@@ -35,9 +35,13 @@ std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& c
     case Fault::kReset:
       return MakeReset(fault.reset(), context);
     case Fault::kRefuse:
+      return MakeRefuse(fault.refuse(), context);
     case Fault::kBlackhole:
+      return MakeBlackhole(fault.blackhole(), context);
     case Fault::kPartition:
+      return MakePartition(fault.partition(), context);
     case Fault::kLoss:
+      return MakeLoss(fault.loss(), context);
     case Fault::kDuplicate:
     case Fault::kReorder:
     case Fault::kCorrupt:

@@ -42,6 +42,12 @@ class Intercept {
   virtual std::optional<Original> TakeOriginal(const Address& source) = 0;
   // Connects to `to` that were turned away, by the process that tried. 0: beyond the 4,096 that are told apart.
   virtual std::map<uint32_t, int64_t> Refused(const Address& to) = 0;
+  // A fault: connects that would go to `port4` of Redirect are turned away from now on, or no longer. FaultRefused: how many since it
+  // was switched on last.
+  virtual absl::Status SetFaultRefusing(uint16_t port4, bool refusing) = 0;
+  virtual int64_t FaultRefused(uint16_t port4) = 0;
+  // Connects that were meant for `port4`, whatever became of them, by process, as for Refused.
+  virtual std::map<uint32_t, int64_t> Attempts(uint16_t port4) = 0;
   // Detaches every link. Idempotent; the same happens on destruction.
   virtual void Detach() = 0;
 };

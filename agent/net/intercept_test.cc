@@ -286,6 +286,32 @@ TEST_F(InterceptTest, WhatTheDependencyRefusesIsRefused) {
   EXPECT_EQ(stats.refused_by().at(static_cast<uint32_t>(other)), 1);
 }
 
+TEST_F(InterceptTest, FaultRefusesConnectsAndEveryAttemptIsCounted) {
+  Server server(own_, AF_INET), v6(own_, AF_INET6);
+  for (const Address& address : {server.address, v6.address}) {
+    Redirect(address, own_, cgroup_->path());
+    Fault fault;
+    fault.mutable_refuse()->set_edge("edge");
+    pid_t one = 0, other = 0;
+    EXPECT_STREQ(RunClient(address, InsideAs(one)).answer, "hi");
+    ASSERT_TRUE(relay_->SetFault(fault, 1).ok());
+    EXPECT_EQ(RunClient(address, InsideAs(other)).error, ECONNREFUSED);
+    EXPECT_EQ(RunClient(address, Inside()).error, ECONNREFUSED);
+    EXPECT_STREQ(RunClient(address, {}).answer, "hi") << "a bystander";
+    EXPECT_EQ(relay_->FaultEvidence("edge", Fault::kRefuse).refused(), 2);
+    const EdgeStats stats = relay_->Stats("edge");
+    EXPECT_EQ(stats.refused(), 0) << "that would be the dependency's";
+    EXPECT_EQ(stats.attempts(), 3);
+    EXPECT_EQ(stats.attempts_by().at(static_cast<uint32_t>(one)), 1);
+    EXPECT_EQ(stats.attempts_by().at(static_cast<uint32_t>(other)), 1);
+    EXPECT_TRUE(relay_->ClearFault("edge", Fault::kRefuse).ok());
+    EXPECT_TRUE(relay_->ClearFault("edge", Fault::kRefuse).ok());
+    EXPECT_STREQ(RunClient(address, Inside()).answer, "hi");
+    EXPECT_EQ(relay_->FaultEvidence("edge", Fault::kRefuse).refused(), 2) << "evidence outlives the fault";
+    relay_.reset();
+  }
+}
+
 TEST_F(InterceptTest, EachCallIsToldWithTheProcessThatMadeIt) {
   Server server(own_, AF_INET);
   Redirect(server.address, own_, cgroup_->path());

@@ -21,6 +21,12 @@ std::vector<Address> Relay::Listeners(const std::string& edge) {
   return listeners;
 }
 
+int64_t Relay::ResetConnections(const std::string& edge) {
+  int64_t reset = 0;
+  loop_->Do([&] { reset = loop_->ResetConnections(edge); });
+  return reset;
+}
+
 absl::Status Relay::SetFault(const Fault& fault, uint64_t seed) {
   absl::Status status;
   loop_->Do([&] { status = loop_->SetFault(fault, seed); });

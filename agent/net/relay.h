@@ -63,6 +63,8 @@ class Relay {
   // lives until it is replaced. NOT_FOUND: no such edge.
   using Taker = std::function<void(Fd connection, const Address& called)>;
   absl::Status HandOver(const std::string& edge, Taker taker);
+  // Ends every connection of the edge with a RST to both sides. Returns how many.
+  int64_t ResetConnections(const std::string& edge);
 
   EdgeStats Stats(const std::string& edge);
 

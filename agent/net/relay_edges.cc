@@ -117,9 +117,7 @@ absl::Status RelayLoop::SetFault(const Fault& fault, uint64_t seed) {
   RelayEdge* edge = FindEdge(name);
   if (edge == nullptr) return absl::NotFoundError(absl::StrCat("edge ", name, " has no relay"));
   if (fault.has_refuse()) {
-    if (!edge->relay_at) {
-      return absl::UnimplementedError(absl::StrCat("edge ", name, " has no listener that could be closed: it is redirected"));
-    }
+    if (!edge->relay_at) return edge->intercept->SetFaultRefusing(edge->listeners.front().at.port, true);
     // Whoever is connected already goes on.
     std::vector<int> listening;
     for (const Listener& listener : edge->listeners) listening.push_back(listener.fd.get());
@@ -141,6 +139,9 @@ absl::Status RelayLoop::SetFault(const Fault& fault, uint64_t seed) {
 absl::Status RelayLoop::ClearFault(const std::string& name, Fault::KindCase kind) {
   RelayEdge* edge = FindEdge(name);
   if (edge == nullptr) return absl::OkStatus();
+  if (kind == Fault::kRefuse && !edge->relay_at) {
+    return closing_ ? absl::OkStatus() : edge->intercept->SetFaultRefusing(edge->listeners.front().at.port, false);
+  }
   if (kind == Fault::kRefuse && edge->refuse) {
     edge->refuse = false;
     Mirror(*edge);
@@ -174,6 +175,9 @@ Evidence RelayLoop::FaultEvidence(const std::string& name, Fault::KindCase kind)
   if (edge == nullptr) return {};
   const FaultCount& count = edge->shape.counts[kind];
   Evidence evidence = count.seen;
+  if (kind == Fault::kRefuse && !edge->relay_at && !edge->listeners.empty()) {
+    evidence.set_refused(edge->intercept->FaultRefused(edge->listeners.front().at.port));
+  }
   evidence.set_achieved_p50_ns(count.achieved.Quantile(0.5));
   evidence.set_achieved_p99_ns(count.achieved.Quantile(0.99));
   return evidence;
@@ -184,6 +188,14 @@ absl::Status RelayLoop::HandOver(const std::string& name, Relay::Taker taker) {
   if (edge == nullptr) return absl::NotFoundError(absl::StrCat("edge ", name, " has no relay"));
   edge->taker = std::move(taker);
   return absl::OkStatus();
+}
+
+int64_t RelayLoop::ResetConnections(const std::string& name) {
+  RelayEdge* edge = FindEdge(name);
+  if (edge == nullptr) return 0;
+  const std::vector<uint64_t> ids = ConnectionsOf(*edge);
+  for (const uint64_t id : ids) End(id, PEER_LEFT, /*orderly=*/false);
+  return static_cast<int64_t>(ids.size());
 }
 
 EdgeStats RelayLoop::Stats(const std::string& name) {
@@ -197,6 +209,12 @@ EdgeStats RelayLoop::Stats(const std::string& name) {
       for (const auto& [process, count] : edge->intercept->Refused(upstream.address())) {
         stats.set_refused(stats.refused() + count);
         if (process != 0) (*stats.mutable_refused_by())[process] += count;
+      }
+    }
+    if (!edge->relay_at && !edge->listeners.empty()) {
+      for (const auto& [process, count] : edge->intercept->Attempts(edge->listeners.front().at.port)) {
+        stats.set_attempts(stats.attempts() + count);
+        if (process != 0) (*stats.mutable_attempts_by())[process] += count;
       }
     }
   }

@@ -36,6 +36,7 @@ class RelayLoop {
   absl::Status ClearFault(const std::string& name, Fault::KindCase kind);
   Evidence FaultEvidence(const std::string& name, Fault::KindCase kind);
   absl::Status HandOver(const std::string& name, Relay::Taker taker);
+  int64_t ResetConnections(const std::string& name);
   EdgeStats Stats(const std::string& name);
   void StopListening();
   // Closes idle connections; returns how many are left.

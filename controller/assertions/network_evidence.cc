@@ -72,7 +72,8 @@ std::string Acted(const Fault& fault, const Evidence& evidence) {
       return Packets(evidence) > 0 ? PacketsSeen(evidence, "dropped") : Touched(evidence, "left without an answer");
     case Fault::kPartition:
       return absl::StrCat(PacketsSeen(evidence, "dropped"),
-                          evidence.refused() > 0 ? absl::StrCat("; ", Counted(evidence.refused(), "connect"), " rejected") : "");
+                          evidence.refused() > 0 ? absl::StrCat("; ", Counted(evidence.refused(), "connect"), " rejected") : "",
+                          evidence.cut() > 0 ? absl::StrCat("; ", Counted(evidence.cut(), "connection"), " reset") : "");
     case Fault::kLoss:
       return PacketsSeen(evidence, "lost");
     case Fault::kDuplicate:
