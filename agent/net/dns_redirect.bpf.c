@@ -6,22 +6,12 @@
 // connect4/6: TCP and connected UDP. sendmsg4/6: unconnected UDP, IPv4 over an IPv6 socket included.
 // recvmsg4/6: answers come from the server that was asked. getpeername4/6: and so the target is told.
 
-#include <linux/bpf.h>
-#include <linux/types.h>
-
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
+#include "address.bpf.h"
 
 #define PROTO_TCP 6
 #define PROTO_UDP 17
 #define LOOPBACK_DEVICE 1
 #define DOORS 16
-
-struct address {
-  __u32 ip[4];  // network order; IPv4 as ::ffff:a.b.c.d
-  __u16 port;   // network order
-  __u16 zero;
-};
 
 struct door {
   __u16 port;  // network order; on 127.0.0.1 or ::1
@@ -29,11 +19,9 @@ struct door {
   __u8 v6;
 };
 
-const volatile __u8 by_process = 0;           // 1: only what `processes` send
-const volatile __u32 nameserver_ip[4] = {};   // as in struct address
-const volatile __u16 nameserver_port = 0;     // network order; 0: whatever is asked on port 53
-volatile __u64 netns_cookie = 0;              // where the doors are; 0: nothing is redirected
-volatile __u64 left_alone = 0;                // asked of more servers than there are doors
+const volatile __u32 nameserver_ip[4] = {};  // as in struct address
+const volatile __u16 nameserver_port = 0;    // network order; 0: whatever is asked on port 53
+volatile __u64 left_alone = 0;               // asked of more servers than there are doors
 
 // Ports of doors, in network order, by ((tcp * 2) + v6) * DOORS + number; 0: no such door.
 struct {
@@ -66,13 +54,6 @@ struct {
   __type(key, struct door);
   __type(value, __u32);
 } doors SEC(".maps");
-
-struct {
-  __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(max_entries, 4096);
-  __type(key, __u32);
-  __type(value, __u8);
-} processes SEC(".maps");
 
 static __always_inline int is_meant(const struct address* to) {
   if (!nameserver_port) return to->port == bpf_htons(53);
@@ -125,11 +106,7 @@ static __always_inline struct address* behind(struct bpf_sock_addr* ctx, int v6)
 }
 
 static __always_inline int go4(struct bpf_sock_addr* ctx) {
-  struct address to = {};
-  to.ip[2] = bpf_htonl(0xffff);
-  to.ip[3] = ctx->user_ip4;
-  if (to.ip[3] == 0) to.ip[3] = bpf_htonl(0x7f000001);  // 0.0.0.0 means this host
-  to.port = ctx->user_port;
+  struct address to = user_address4(ctx);
   __u16 port = door_for(ctx, &to, 0);
   if (port) {
     ctx->user_ip4 = bpf_htonl(0x7f000001);
@@ -139,16 +116,10 @@ static __always_inline int go4(struct bpf_sock_addr* ctx) {
 }
 
 static __always_inline int go6(struct bpf_sock_addr* ctx) {
-  struct address to = {};
-  to.ip[0] = ctx->user_ip6[0];
-  to.ip[1] = ctx->user_ip6[1];
-  to.ip[2] = ctx->user_ip6[2];
-  to.ip[3] = ctx->user_ip6[3];
+  struct address to = user_address6(ctx);
   // The scope of a link-local address is not to be seen here, and without it the server cannot be asked.
   if ((to.ip[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000)) return 1;
-  if (!to.ip[0] && !to.ip[1] && !to.ip[2] && !to.ip[3]) to.ip[3] = bpf_htonl(1);  // :: means this host
-  to.port = ctx->user_port;
-  int mapped = !to.ip[0] && !to.ip[1] && to.ip[2] == bpf_htonl(0xffff);
+  int mapped = is_mapped(&to);
   __u16 port = door_for(ctx, &to, !mapped);
   if (!port) return 1;
   ctx->user_port = port;

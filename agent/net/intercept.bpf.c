@@ -8,23 +8,13 @@
 // getpeername4/6: tells the target the address that it asked for.
 // sock_create: for a service that squall did not start: marks the sockets that its processes make from now on.
 
-#include <linux/bpf.h>
-#include <linux/types.h>
-
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
+#include "address.bpf.h"
 
 #define AF_INET 2
 #define AF_INET6 10
 #define SOCK_STREAM 1
 #define ECONNREFUSED 111
 #define E2BIG 7
-
-struct address {
-  __u32 ip[4];  // network order; IPv4 as ::ffff:a.b.c.d
-  __u16 port;   // network order
-  __u16 zero;
-};
 
 struct relay {
   __u16 port4;    // network order; on 127.0.0.1
@@ -37,9 +27,6 @@ struct original {
   struct address to;
   __u32 process;  // that connects
 };
-
-const volatile __u8 by_process = 0;     // 1: only sockets in `marked`
-volatile __u64 netns_cookie = 0;        // where the relay listens; 0: nothing is redirected
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
@@ -62,13 +49,7 @@ struct {
   __type(value, struct original);
 } by_source SEC(".maps");
 
-struct {
-  __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(max_entries, 4096);
-  __type(key, __u32);
-  __type(value, __u8);
-} processes SEC(".maps");
-
+// The sockets that are redirected with by_process: those that `processes` made.
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
   __uint(max_entries, 65536);
@@ -126,11 +107,7 @@ static __always_inline int decide(struct bpf_sock_addr* ctx, struct address* to,
 
 SEC("cgroup/connect4")
 int connect4(struct bpf_sock_addr* ctx) {
-  struct address to = {};
-  to.ip[2] = bpf_htonl(0xffff);
-  to.ip[3] = ctx->user_ip4;
-  if (to.ip[3] == 0) to.ip[3] = bpf_htonl(0x7f000001);  // 0.0.0.0 means this host
-  to.port = ctx->user_port;
+  struct address to = user_address4(ctx);
   struct relay relay = {};
   int what = decide(ctx, &to, &relay);
   if (what == 2) {
@@ -146,14 +123,8 @@ int connect4(struct bpf_sock_addr* ctx) {
 
 SEC("cgroup/connect6")
 int connect6(struct bpf_sock_addr* ctx) {
-  struct address to = {};
-  to.ip[0] = ctx->user_ip6[0];
-  to.ip[1] = ctx->user_ip6[1];
-  to.ip[2] = ctx->user_ip6[2];
-  to.ip[3] = ctx->user_ip6[3];
-  if (!to.ip[0] && !to.ip[1] && !to.ip[2] && !to.ip[3]) to.ip[3] = bpf_htonl(1);  // :: means this host
-  to.port = ctx->user_port;
-  int mapped = !to.ip[0] && !to.ip[1] && to.ip[2] == bpf_htonl(0xffff);
+  struct address to = user_address6(ctx);
+  int mapped = is_mapped(&to);
   struct relay relay = {};
   int what = decide(ctx, &to, &relay);
   if (what == 2) {

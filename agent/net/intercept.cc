@@ -2,15 +2,13 @@
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 #include <cstring>
 
-#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "agent/net/bpf.h"
 #include "agent/net/intercept.skel.h"
 #include "agent/process/cgroup.h"
 
@@ -18,11 +16,6 @@ namespace squall {
 namespace {
 
 // The same layout as in intercept.bpf.c.
-struct BpfAddress {
-  in6_addr ip;
-  uint16_t port;  // network order
-  uint16_t zero;
-};
 struct BpfRelay {
   uint16_t port4;
   uint16_t port6;
@@ -34,26 +27,16 @@ struct BpfOriginal {
   uint32_t process;
 };
 
-BpfAddress ToBpf(const Address& address) { return {address.ip, htons(address.port), 0}; }
-
 class BpfIntercept : public Intercept {
  public:
-  explicit BpfIntercept(intercept* skeleton) : skeleton_(skeleton) {}
+  explicit BpfIntercept(BpfPrograms<intercept> programs) : skeleton_(std::move(programs)) {}
   ~BpfIntercept() override { Detach(); }
 
   absl::Status AttachAll(int cgroup_fd, bool by_process) {
-    for (bpf_program* program :
-         {skeleton_->progs.file_by_source, skeleton_->progs.getpeername4, skeleton_->progs.getpeername6,
-          skeleton_->progs.sock_create, skeleton_->progs.connect4, skeleton_->progs.connect6}) {
-      if (program == skeleton_->progs.sock_create && !by_process) continue;
-      bpf_link* link = bpf_program__attach_cgroup(program, cgroup_fd);
-      if (link == nullptr) {
-        return absl::ErrnoToStatus(
-            errno, absl::StrCat("cannot attach BPF program ", bpf_program__name(program), " to the cgroup"));
-      }
-      links_.push_back(link);
-    }
-    return absl::OkStatus();
+    const auto& programs = skeleton_->progs;
+    absl::Status status = links_.Attach(cgroup_fd, {programs.file_by_source, programs.getpeername4, programs.getpeername6});
+    if (status.ok() && by_process) status = links_.Attach(cgroup_fd, {programs.sock_create});
+    return status.ok() ? links_.Attach(cgroup_fd, {programs.connect4, programs.connect6}) : status;
   }
 
   absl::Status SetNamespace(const NetNamespace& ns) override {
@@ -89,21 +72,7 @@ class BpfIntercept : public Intercept {
 
   absl::Status SetProcesses(const std::set<pid_t>& pids) override {
     absl::MutexLock lock(&mutex_);
-    if (skeleton_ == nullptr) return absl::OkStatus();
-    const int map = bpf_map__fd(skeleton_->maps.processes);
-    const uint8_t one = 1;
-    for (const pid_t pid : pids) {
-      const uint32_t key = static_cast<uint32_t>(pid);
-      if (processes_.count(pid) == 0 && bpf_map_update_elem(map, &key, &one, BPF_ANY) != 0) {
-        return absl::ErrnoToStatus(errno, "cannot add a process to the BPF map");
-      }
-    }
-    for (const pid_t pid : processes_) {
-      const uint32_t key = static_cast<uint32_t>(pid);
-      if (pids.count(pid) == 0) bpf_map_delete_elem(map, &key);
-    }
-    processes_ = pids;
-    return absl::OkStatus();
+    return skeleton_ == nullptr ? absl::OkStatus() : processes_.Set(skeleton_->maps.processes, pids);
   }
 
   std::optional<Original> TakeOriginal(const Address& source) override {
@@ -114,11 +83,7 @@ class BpfIntercept : public Intercept {
     BpfOriginal original;
     if (bpf_map_lookup_elem(map, &key, &original) != 0) return std::nullopt;
     bpf_map_delete_elem(map, &key);
-    Original found;
-    found.to.ip = original.to.ip;
-    found.to.port = ntohs(original.to.port);
-    found.process = original.process;
-    return found;
+    return Original{FromBpf(original.to), original.process};
   }
 
   std::map<uint32_t, int64_t> Refused(const Address& to) override {
@@ -130,7 +95,7 @@ class BpfIntercept : public Intercept {
     for (bool more = bpf_map_get_next_key(map, nullptr, &key) == 0; more;
          more = bpf_map_get_next_key(map, &key, &key) == 0) {
       uint64_t count = 0;
-      if (!(Address{key.to.ip, ntohs(key.to.port)} == to)) continue;
+      if (!(FromBpf(key.to) == to)) continue;
       if (bpf_map_lookup_elem(map, &key, &count) == 0 && count > 0) refused[key.process] = static_cast<int64_t>(count);
     }
     return refused;
@@ -138,10 +103,8 @@ class BpfIntercept : public Intercept {
 
   void Detach() override {
     absl::MutexLock lock(&mutex_);
-    for (bpf_link* link : links_) bpf_link__destroy(link);
-    links_.clear();
-    if (skeleton_ != nullptr) intercept__destroy(skeleton_);
-    skeleton_ = nullptr;
+    links_.Detach();
+    skeleton_.reset();
   }
 
  private:
@@ -158,12 +121,10 @@ class BpfIntercept : public Intercept {
   }
 
   absl::Mutex mutex_;
-  intercept* skeleton_;
-  std::vector<bpf_link*> links_;
-  std::set<pid_t> processes_;
+  BpfPrograms<intercept> skeleton_;
+  BpfLinks links_;
+  BpfProcesses processes_;
 };
-
-int Silent(enum libbpf_print_level, const char*, va_list) { return 0; }
 
 }  // namespace
 
@@ -180,19 +141,13 @@ std::string Intercept::WhyNot(bool by_process) {
 }
 
 absl::StatusOr<std::unique_ptr<Intercept>> Intercept::Attach(const std::string& cgroup_path, bool by_process) {
-  libbpf_set_print(&Silent);
-  const Fd cgroup(open(cgroup_path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!cgroup) return absl::ErrnoToStatus(errno, absl::StrCat("cannot open cgroup ", cgroup_path));
-  intercept* skeleton = intercept__open();
-  if (skeleton == nullptr) return absl::ErrnoToStatus(errno, "cannot open the BPF programs");
-  skeleton->rodata->by_process = by_process ? 1 : 0;
-  if (intercept__load(skeleton) != 0) {
-    const int error = errno;
-    intercept__destroy(skeleton);
-    return absl::ErrnoToStatus(error, "the kernel refuses the BPF programs");
-  }
-  auto intercept = std::make_unique<BpfIntercept>(skeleton);
-  const absl::Status status = intercept->AttachAll(cgroup.get(), by_process);
+  const absl::StatusOr<Fd> cgroup = OpenCgroup(cgroup_path);
+  if (!cgroup.ok()) return cgroup.status();
+  absl::StatusOr<BpfPrograms<intercept>> programs =
+      LoadBpf<intercept>([&](intercept& opened) { opened.rodata->by_process = by_process ? 1 : 0; });
+  if (!programs.ok()) return programs.status();
+  auto intercept = std::make_unique<BpfIntercept>(*std::move(programs));
+  const absl::Status status = intercept->AttachAll(cgroup->get(), by_process);
   if (!status.ok()) return status;
   return intercept;
 }

@@ -26,10 +26,9 @@ absl::StatusOr<CgroupMatch> MatchCgroup(const std::string& folder);
 struct NftRule {
   bool outgoing = true;  // packets to `remote`, as they leave a socket here; else packets from it, as they arrive at one
   int protocol = 0;      // IPPROTO_TCP or IPPROTO_UDP
-  Address remote;
-  bool any_host = false;             // any IPv4 or IPv6 address, and the port of `remote`
-  std::optional<Address> local;      // only those of this address and port here
-  std::optional<CgroupMatch> cgroup; // only those of sockets that were made in this cgroup or below it
+  Address remote;        // an address of zeroes (::) stands for any, of IPv4 too
+  std::optional<Address> local;        // only those of this address and port here
+  std::optional<CgroupMatch> cgroup;  // only those of sockets that were made in this cgroup or below it
   enum class Verdict {
     kQueue,  // to whoever reads the packet queue; nobody does: the packet passes
     kReset,  // dropped, and its sender gets a RST

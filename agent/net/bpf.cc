@@ -1,0 +1,58 @@
+#include "agent/net/bpf.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <fcntl.h>
+
+#include "absl/strings/str_cat.h"
+
+namespace squall {
+
+BpfAddress ToBpf(const Address& address) { return {address.ip, htons(address.port), 0}; }
+
+Address FromBpf(const BpfAddress& address) { return {address.ip, ntohs(address.port)}; }
+
+absl::StatusOr<Fd> OpenCgroup(const std::string& path) {
+  Fd cgroup(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!cgroup) return absl::ErrnoToStatus(errno, absl::StrCat("cannot open cgroup ", path));
+  return cgroup;
+}
+
+void SilenceLibbpf() {
+  libbpf_set_print([](enum libbpf_print_level, const char*, va_list) { return 0; });
+}
+
+absl::Status BpfLinks::Attach(int cgroup_fd, const std::vector<bpf_program*>& programs) {
+  for (bpf_program* program : programs) {
+    bpf_link* link = bpf_program__attach_cgroup(program, cgroup_fd);
+    if (link == nullptr) {
+      return absl::ErrnoToStatus(errno, absl::StrCat("cannot attach BPF program ", bpf_program__name(program), " to the cgroup"));
+    }
+    links_.push_back(link);
+  }
+  return absl::OkStatus();
+}
+
+void BpfLinks::Detach() {
+  for (bpf_link* link : links_) bpf_link__destroy(link);
+  links_.clear();
+}
+
+absl::Status BpfProcesses::Set(const bpf_map* map, const std::set<pid_t>& pids) {
+  const int fd = bpf_map__fd(map);
+  const uint8_t one = 1;
+  for (const pid_t pid : pids) {
+    const auto key = static_cast<uint32_t>(pid);
+    if (pids_.count(pid) == 0 && bpf_map_update_elem(fd, &key, &one, BPF_ANY) != 0) {
+      return absl::ErrnoToStatus(errno, "cannot add a process to the BPF map");
+    }
+  }
+  for (const pid_t pid : pids_) {
+    const auto key = static_cast<uint32_t>(pid);
+    if (pids.count(pid) == 0) bpf_map_delete_elem(fd, &key);
+  }
+  pids_ = pids;
+  return absl::OkStatus();
+}
+
+}  // namespace squall
