@@ -360,6 +360,19 @@ absl::StatusOr<std::vector<int64_t>> NftTable::Matched() {
   return matched;
 }
 
+absl::StatusOr<std::vector<std::string>> NftTable::Names(const NetNamespace& ns) {
+  absl::StatusOr<std::unique_ptr<Link>> link = Link::Open(ns);
+  if (!link.ok()) return link.status();
+  std::vector<std::string> names;
+  const int error = (*link)->Ask(NFT_MSG_GETTABLE, NLM_F_DUMP, [](nlmsghdr*) {}, [&](const nlmsghdr* header) {
+    TablePtr table(nftnl_table_alloc());
+    if (nftnl_table_nlmsg_parse(header, table.get()) != 0) return;
+    std::string name = nftnl_table_get_str(table.get(), NFTNL_TABLE_NAME);
+    if (name.rfind("squall-", 0) == 0) names.push_back(std::move(name));
+  });
+  return error == 0 ? absl::StatusOr<std::vector<std::string>>(names) : Explain(error);
+}
+
 absl::Status NftTable::Remove() {
   absl::MutexLock lock(&mutex_);
   if (link_ == nullptr) return absl::OkStatus();

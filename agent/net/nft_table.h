@@ -64,6 +64,8 @@ class NftTable {
   absl::Status Remove();
 
   const std::string& name() const { return name_; }
+  // The tables of squall's agents in a namespace: none, when nobody injects.
+  static absl::StatusOr<std::vector<std::string>> Names(const NetNamespace& ns);
 
  private:
   class Link;
