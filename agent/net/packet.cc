@@ -1,7 +1,6 @@
 #include "agent/net/packet.h"
 
 #include <arpa/inet.h>
-#include <libnetfilter_queue/libnetfilter_queue_udp.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
@@ -9,6 +8,10 @@
 #include <netinet/udp.h>
 
 #include <cstring>
+
+extern "C" {  // which the header leaves to us
+#include <libnetfilter_queue/libnetfilter_queue_udp.h>
+}
 
 namespace squall {
 namespace {
@@ -75,7 +78,6 @@ std::optional<Packet> ParsePacket(absl::string_view bytes) {
   Packet packet;
   const int version = static_cast<unsigned char>(bytes[0]) >> 4;
   if (!(version == 4 ? ParseIpv4(bytes, packet) : version == 6 && ParseIpv6(bytes, packet))) return std::nullopt;
-  if (packet.size > bytes.size()) return std::nullopt;
   bytes = bytes.substr(0, packet.size);
   if (packet.protocol == IPPROTO_TCP) {
     const auto tcp = At<tcphdr>(bytes, packet.transport);

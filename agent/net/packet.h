@@ -21,13 +21,14 @@ struct Packet {
   bool opens = false;    // TCP: SYN without ACK
 };
 
-// A whole IPv4 or IPv6 packet with a TCP or UDP header. Nothing for others, for fragments and for what is cut short.
+// An IPv4 or IPv6 packet with a TCP or UDP header. Nothing for others, for fragments and where a header is cut short. `bytes` may
+// end before the packet does.
 std::optional<Packet> ParsePacket(absl::string_view bytes);
 
 // Turns one bit of the payload over: number `bit` counted from its start. With `right_checksum` the checksum is carried along:
 // it fits afterwards if it did before. Without, the receiver's kernel notices: a UDP datagram over IPv4 that had no checksum
 // gets that of its old payload.
-// REQUIRES: `packet` is what ParsePacket says of `bytes`, and bit < 8 * (packet.size - packet.payload).
+// REQUIRES: `packet` is what ParsePacket says of `bytes`, which is all of it, and bit < 8 * (packet.size - packet.payload).
 void FlipBit(std::string& bytes, const Packet& packet, size_t bit, bool right_checksum);
 
 }  // namespace squall
