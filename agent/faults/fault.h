@@ -14,6 +14,8 @@
 
 namespace squall {
 
+class QueuedEdges;
+
 enum class HealFor {
   kFaultOver,  // the service is to be as it was
   kRunOver,    // the services that squall runs are about to be stopped: nothing is started again
@@ -39,6 +41,7 @@ struct FaultContext {
   MainThread* main_thread = nullptr;             // starts processes
   const Guardian* guardian = nullptr;            // undoes when the agent dies
   std::map<std::string, std::unique_ptr<Resolver>>* resolvers = nullptr;  // by service; of those with a dns fault
+  QueuedEdges* queued_edges = nullptr;           // packets that are taken out of the kernel
 };
 
 // Never null: a switch over the kinds.
@@ -50,6 +53,9 @@ std::unique_ptr<ActiveFault> MakeStall(const StallFault& stall, const FaultConte
 std::unique_ptr<ActiveFault> MakeSlice(const Slice& slice, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeLimitData(const LimitData& limit_data, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeReset(const Reset& reset, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeDuplicate(const Duplicate& duplicate, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeReorder(const Reorder& reorder, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeCorrupt(const Corrupt& corrupt, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeKill(const Kill& kill, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeCpu(const Cpu& cpu, const FaultContext& context);
 

@@ -157,14 +157,17 @@ class PacketQueue::Reader {
         : action(std::move(of)),
           // Each way its own dice: what is drawn does not depend on how requests and responses interleave.
           dice{PacketDice(action.seed, action.percent, action.correlation),
-               PacketDice(~action.seed, action.percent, action.correlation)} {}
+               PacketDice(~action.seed, action.percent, action.correlation)},
+          connections(action.seed, action.share, 0) {}
     PacketAction action;
     PacketDice dice[2];
+    PacketDice connections;
     bool set = true;
     int64_t seen[2] = {};
     int64_t hit[2] = {};
     Histogram achieved;
     std::set<Flow> flows;                  // that it touched
+    std::map<Flow, bool> chosen;           // kDelay with a share: whether the connection is slow
     std::map<Flow, int64_t> last_out[2];   // kDelay: keeps the order
   };
 
@@ -406,7 +409,7 @@ class PacketQueue::Reader {
                                                        : true;
     if (!can) return;
     ++fault->seen[way];
-    if (Draws(action.what) && !fault->dice[way].Roll()) return;
+    if (Draws(action.what) ? !fault->dice[way].Roll() : !IsSlow(*fault, flow)) return;
     if (fault->flows.size() < kMostFlows) fault->flows.insert(flow);
     if (action.what != What::kDuplicate) ++fault->hit[way];
     switch (action.what) {
@@ -438,6 +441,14 @@ class PacketQueue::Reader {
         return;
       }
     }
+  }
+
+  static bool IsSlow(FaultState& fault, const Flow& flow) {
+    if (fault.action.share >= 100) return true;
+    if (fault.chosen.size() >= kMostFlows) fault.chosen.clear();
+    const auto [found, is_new] = fault.chosen.emplace(flow, false);
+    if (is_new) found->second = fault.connections.Roll();
+    return found->second;
   }
 
   void Release(bool all) {

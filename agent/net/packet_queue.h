@@ -31,6 +31,7 @@ struct PacketAction {
   What what = What::kDelay;
   std::function<int64_t()> delay_ns;  // kDelay, kReorder: how long this packet is held. Called on the queue's thread
   int64_t requested_ns = 0;           // kDelay: what the evidence gives as asked for
+  double share = 100;                 // kDelay: of the connections, in percent, in the order in which they are first seen
   double percent = 100;               // all but kDelay: as PacketDice
   double correlation = 0;
   bool right_checksum = false;        // kCorrupt: the receiver's kernel does not notice
