@@ -13,16 +13,18 @@ namespace {
 
 class LatencyFault : public ActiveFault {
  public:
-  LatencyFault(const Latency& latency, const FaultContext& context) : latency_(latency), context_(context) {}
+  LatencyFault(const Latency& latency, const FaultContext& context) : context_(context) {
+    *fault_.mutable_latency() = latency;
+  }
 
   absl::Status Inject() override {
-    return context_.relay->SetLatency(latency_.edge(), latency_, context_.seed);
+    return context_.relay->SetFault(fault_, context_.seed);
   }
-  absl::Status Heal(HealFor) override { return context_.relay->ClearLatency(latency_.edge()); }
-  Evidence Seen() override { return context_.relay->LatencyEvidence(latency_.edge()); }
+  absl::Status Heal(HealFor) override { return context_.relay->ClearFault(fault_.latency().edge(), Fault::kLatency); }
+  Evidence Seen() override { return context_.relay->FaultEvidence(fault_.latency().edge(), Fault::kLatency); }
 
  private:
-  const Latency latency_;
+  Fault fault_;
   const FaultContext context_;
 };
 

@@ -1,0 +1,204 @@
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "absl/strings/str_cat.h"
+#include "agent/net/relay_loop.h"
+#include "base/clock.h"
+
+namespace squall {
+namespace {
+
+absl::StatusOr<Listener> Listen(const NetNamespace& ns, const Address& at) {
+  absl::StatusOr<Fd> fd = ns.Socket(at.Family(), SOCK_STREAM | SOCK_NONBLOCK);
+  if (!fd.ok()) return fd.status();
+  const int one = 1;
+  setsockopt(fd->get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+  if (at.Family() == AF_INET6) setsockopt(fd->get(), IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+  sockaddr_storage storage;
+  socklen_t length = at.ToSockaddr(storage);
+  if (bind(fd->get(), reinterpret_cast<sockaddr*>(&storage), length) != 0 || listen(fd->get(), 4096) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("the relay cannot listen on ", at.ToString()));
+  }
+  length = sizeof(storage);
+  getsockname(fd->get(), reinterpret_cast<sockaddr*>(&storage), &length);
+  return Listener{*std::move(fd), FromSockaddr(storage)};
+}
+
+Address Loopback(int family) {
+  Address address;
+  if (family == AF_INET) {
+    address.ip.s6_addr[10] = address.ip.s6_addr[11] = 0xff;
+    address.ip.s6_addr[12] = 127;
+    address.ip.s6_addr[15] = 1;
+  } else {
+    address.ip.s6_addr[15] = 1;
+  }
+  return address;
+}
+
+}  // namespace
+
+absl::Status RelayLoop::Open(const Relay::EdgeOptions& options, const NetNamespace& ns) {
+  RelayEdge& edge = edges_[options.name];
+  CloseListeners(edge);
+  for (const uint64_t id : ConnectionsOf(edge)) End(id, STILL_OPEN, /*orderly=*/false);
+  edge.upstreams.clear();
+  edge.name = options.name;
+  edge.stats.set_edge(options.name);
+  edge.parse_http = options.parse_http;
+  edge.relay_at = options.relay_at;
+  edge.intercept = options.intercept;
+  edge.ns = &ns;
+  for (const Address& to : options.to) {
+    absl::StatusOr<Upstream> upstream = Upstream::Watch(ns, to);
+    if (!upstream.ok()) return upstream.status();
+    edge.upstreams.push_back(*std::move(upstream));
+  }
+  edge.refusing.assign(edge.upstreams.size(), false);
+  if (edge.relay_at) {
+    const absl::Status status = OpenListener(edge, *edge.relay_at);
+    if (!status.ok()) return status;
+  } else {
+    const absl::Status v4 = OpenListener(edge, Loopback(AF_INET));
+    if (!v4.ok()) return v4;
+    const uint16_t port4 = edge.listeners.back().at.port;
+    const absl::Status v6 = OpenListener(edge, Loopback(AF_INET6));
+    const uint16_t port6 = v6.ok() ? edge.listeners.back().at.port : 0;
+    for (const Address& to : options.to) {
+      if (!to.IsV4() && port6 == 0) return v6;
+      const absl::Status redirected = edge.intercept->Redirect(to, port4, port6);
+      if (!redirected.ok()) return redirected;
+    }
+  }
+  LookAtUpstreams(edge);
+  return absl::OkStatus();
+}
+
+std::vector<Address> RelayLoop::Listeners(const std::string& name) const {
+  std::vector<Address> listeners;
+  const auto found = edges_.find(name);
+  if (found == edges_.end()) return listeners;
+  for (const Listener& listener : found->second.listeners) listeners.push_back(listener.at);
+  return listeners;
+}
+
+absl::Status RelayLoop::SetFault(const Fault& fault, uint64_t seed) {
+  if (!fault.has_latency()) return absl::UnimplementedError("the relay does not know the fault");
+  RelayEdge* edge = FindEdge(fault.latency().edge());
+  if (edge == nullptr) return absl::NotFoundError(absl::StrCat("edge ", fault.latency().edge(), " has no relay"));
+  edge->shape.latency.emplace(fault.latency(), seed);
+  FaultCount& count = edge->shape.counts[Fault::kLatency];
+  count = FaultCount();
+  count.seen.set_requested_ns(edge->shape.latency->delay_ns);
+  for (const uint64_t id : ConnectionsOf(*edge)) connections_.at(id)->touched = false;
+  return absl::OkStatus();
+}
+
+absl::Status RelayLoop::ClearFault(const std::string& name, Fault::KindCase kind) {
+  RelayEdge* edge = FindEdge(name);
+  if (edge == nullptr || kind != Fault::kLatency || !edge->shape.latency) return absl::OkStatus();
+  const std::vector<uint64_t> ids = ConnectionsOf(*edge);
+  const int64_t asked_ns = BootNanos();
+  for (const uint64_t id : ids) {
+    connections_.at(id)->to_dependency.ReleaseLatency();
+    connections_.at(id)->to_service.ReleaseLatency();
+  }
+  edge->shape.latency.reset();
+  for (const uint64_t id : ids) Move(id);
+  for (const uint64_t id : ConnectionsOf(*edge)) {
+    for (const Way way : {Way::kToDependency, Way::kToService}) {
+      const int64_t due = connections_.at(id)->Toward(way).WakeAt();
+      if (due != kNever && due > asked_ns) return absl::FailedPreconditionError("bytes are still held back");
+    }
+  }
+  return absl::OkStatus();
+}
+
+Evidence RelayLoop::FaultEvidence(const std::string& name, Fault::KindCase kind) {
+  RelayEdge* edge = FindEdge(name);
+  if (edge == nullptr) return {};
+  const FaultCount& count = edge->shape.counts[kind];
+  Evidence evidence = count.seen;
+  evidence.set_achieved_p50_ns(count.achieved.Quantile(0.5));
+  evidence.set_achieved_p99_ns(count.achieved.Quantile(0.99));
+  return evidence;
+}
+
+EdgeStats RelayLoop::Stats(const std::string& name) {
+  RelayEdge* edge = FindEdge(name);
+  if (edge == nullptr) return {};
+  EdgeStats stats = edge->stats;
+  stats.set_at_ns(BootNanos());
+  stats.set_open_connections(static_cast<int64_t>(ConnectionsOf(*edge).size()));
+  if (edge->intercept != nullptr) {
+    for (const Upstream& upstream : edge->upstreams) {
+      for (const auto& [process, count] : edge->intercept->Refused(upstream.address())) {
+        stats.set_refused(stats.refused() + count);
+        if (process != 0) (*stats.mutable_refused_by())[process] += count;
+      }
+    }
+  }
+  return stats;
+}
+
+void RelayLoop::StopListening() {
+  for (auto& [name, edge] : edges_) CloseListeners(edge);
+  closing_ = true;
+}
+
+RelayEdge* RelayLoop::FindEdge(const std::string& name) {
+  const auto found = edges_.find(name);
+  return found == edges_.end() ? nullptr : &found->second;
+}
+
+std::vector<uint64_t> RelayLoop::ConnectionsOf(const RelayEdge& edge) const {
+  std::vector<uint64_t> ids;
+  for (const auto& [id, connection] : connections_) {
+    if (connection->edge == &edge) ids.push_back(id);
+  }
+  return ids;
+}
+
+absl::Status RelayLoop::OpenListener(RelayEdge& edge, const Address& at) {
+  absl::StatusOr<Listener> listener = Listen(*edge.ns, at);
+  if (!listener.ok()) return listener.status();
+  const int fd = listener->fd.get();
+  listening_[fd] = &edge;
+  Watch(fd, EPOLLIN, Pack(Tag::kListener, static_cast<uint64_t>(fd)), EPOLL_CTL_ADD);
+  edge.listeners.push_back(*std::move(listener));
+  return absl::OkStatus();
+}
+
+void RelayLoop::CloseListeners(RelayEdge& edge) {
+  for (const Listener& listener : edge.listeners) listening_.erase(listener.fd.get());
+  edge.listeners.clear();
+}
+
+void RelayLoop::LookAtUpstreams(RelayEdge& edge) {
+  for (Upstream& upstream : edge.upstreams) upstream.Accepts();
+  Mirror(edge);
+}
+
+void RelayLoop::Mirror(RelayEdge& edge) {
+  if (closing_) return;
+  bool any_accepts = false;
+  for (size_t i = 0; i < edge.upstreams.size(); ++i) {
+    const bool refuses = !edge.upstreams[i].Accepted();
+    any_accepts |= !refuses;
+    if (refuses == edge.refusing[i]) continue;
+    edge.refusing[i] = refuses;
+    if (edge.intercept != nullptr && !edge.relay_at) {
+      edge.intercept->SetRefusing(edge.upstreams[i].address(), refuses).IgnoreError();
+    }
+  }
+  if (!edge.relay_at) return;
+  if (!any_accepts && !edge.listeners.empty()) {
+    CloseListeners(edge);
+  } else if (any_accepts && edge.listeners.empty()) {
+    OpenListener(edge, *edge.relay_at).IgnoreError();  // tried again at the next look
+  }
+}
+
+}  // namespace squall

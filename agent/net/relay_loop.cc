@@ -1,0 +1,383 @@
+#include "agent/net/relay_loop.h"
+
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "agent/process/thread_priority.h"
+#include "base/clock.h"
+
+namespace squall {
+namespace {
+
+constexpr int64_t kLookAtUpstreamsNs = 5'000'000;
+
+void SetLinger(int fd, bool reset_on_close) {
+  const linger value = {reset_on_close ? 1 : 0, 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &value, sizeof(value));
+}
+
+void SetNoDelay(int fd) {
+  const int one = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+Way Back(Way way) { return way == Way::kToService ? Way::kToDependency : Way::kToService; }
+
+}  // namespace
+
+RelayLoop::RelayLoop(Relay::CallSink sink) : sink_(std::move(sink)), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+  wake_ = Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  Watch(wake_.get(), EPOLLIN, Pack(Tag::kWake, 0), EPOLL_CTL_ADD);
+  thread_ = std::thread([this] { Run(); });
+}
+
+RelayLoop::~RelayLoop() {
+  Do([this] { stop_ = true; });
+  thread_.join();
+}
+
+void RelayLoop::Do(absl::FunctionRef<void()> work) {
+  if (std::this_thread::get_id() == thread_.get_id()) return work();
+  absl::Notification done;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (stopped_) return;
+    work_.push_back({&work, &done});
+  }
+  const uint64_t one = 1;
+  (void)!write(wake_.get(), &one, sizeof(one));
+  done.WaitForNotification();
+}
+
+void RelayLoop::Watch(int fd, uint32_t events, uint64_t data, int operation) {
+  epoll_event event = {};
+  event.events = events;
+  event.data.u64 = data;
+  epoll_ctl(epoll_.get(), operation, fd, &event);
+}
+
+void RelayLoop::Run() {
+  RaiseThreadPriority();  // the relay must not lag behind the traffic when the host is busy
+  prctl(PR_SET_NAME, "relay");
+  std::vector<epoll_event> events(256);
+  while (!stop_) {
+    const int64_t now = BootNanos();
+    int64_t wake_at = next_look_ns_;
+    if (!due_.empty()) wake_at = std::min(wake_at, due_.top().at_ns);
+    const int64_t wait = std::max<int64_t>(0, wake_at - now);
+    const timespec timeout = {wait / 1'000'000'000, wait % 1'000'000'000};
+    const int count = epoll_pwait2(epoll_.get(), events.data(), static_cast<int>(events.size()), &timeout, nullptr);
+    for (int i = 0; i < count; ++i) {
+      const epoll_event& event = events[static_cast<size_t>(i)];
+      HandleEvent(event.events, event.data.u64);
+    }
+    MoveDue();
+    if (BootNanos() >= next_look_ns_) {
+      for (auto& [name, edge] : edges_) LookAtUpstreams(edge);
+      next_look_ns_ = BootNanos() + kLookAtUpstreamsNs;
+    }
+  }
+  CutAll();
+  absl::MutexLock lock(&mutex_);
+  stopped_ = true;
+  for (const Work& work : work_) work.done->Notify();
+}
+
+void RelayLoop::DoWork() {
+  uint64_t count;
+  (void)!read(wake_.get(), &count, sizeof(count));
+  std::vector<Work> work;
+  {
+    absl::MutexLock lock(&mutex_);
+    work.swap(work_);
+  }
+  for (const Work& item : work) {
+    (*item.work)();
+    item.done->Notify();
+  }
+}
+
+void RelayLoop::HandleEvent(uint32_t events, uint64_t data) {
+  const auto tag = static_cast<Tag>(data & 3);
+  const uint64_t id = data >> 2;
+  switch (tag) {
+    case Tag::kWake:
+      return DoWork();
+    case Tag::kListener: {
+      const auto found = listening_.find(static_cast<int>(id));
+      if (found != listening_.end()) Accept(*found->second, static_cast<int>(id));
+      return;
+    }
+    case Tag::kService:
+    case Tag::kDependency:
+      break;
+  }
+  const auto found = connections_.find(id);
+  if (found == connections_.end()) return;
+  Connection& connection = *found->second;
+  if (tag == Tag::kDependency && !connection.connected) {
+    if (!FinishConnect(connection)) return;
+  } else if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+    const Way way = tag == Tag::kService ? Way::kToDependency : Way::kToService;
+    if (!Read(connection, way, (events & (EPOLLHUP | EPOLLERR)) != 0)) return;
+  }
+  Move(id);
+}
+
+void RelayLoop::Accept(RelayEdge& edge, int listener) {
+  for (int i = 0; i < 256; ++i) {
+    sockaddr_storage storage;
+    socklen_t length = sizeof(storage);
+    Fd fd(accept4(listener, reinterpret_cast<sockaddr*>(&storage), &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!fd) return;
+    SetLinger(fd.get(), true);  // from here on, closing it resets it
+    SetNoDelay(fd.get());
+    size_t upstream = 0;
+    uint32_t source_pid = 0;
+    if (edge.intercept != nullptr && !edge.relay_at) {
+      // Who was not redirected here has no business here.
+      const std::optional<Intercept::Original> original = edge.intercept->TakeOriginal(FromSockaddr(storage));
+      if (!original) continue;
+      while (upstream < edge.upstreams.size() && !(edge.upstreams[upstream].address() == original->to)) ++upstream;
+      if (upstream == edge.upstreams.size()) continue;
+      source_pid = original->process;
+    }
+    Connect(edge, edge.upstreams[upstream], std::move(fd), source_pid);
+  }
+}
+
+void RelayLoop::Connect(RelayEdge& edge, Upstream& upstream, Fd service, uint32_t source_pid) {
+  const int64_t now = BootNanos();
+  const uint64_t id = next_id_++;
+  auto connection = std::make_unique<Connection>(&edge, edge.parse_http, now, [this, id](const SeenCall& call) {
+    Connection& of = *connections_.at(id);
+    if (of.held_back) {
+      Evidence& evidence = of.edge->shape.counts[Fault::kLatency].seen;
+      evidence.set_calls(evidence.calls() + 1);
+    }
+    if (of.tap.OpenCalls() == 0) of.held_back = false;
+    SeenCall seen = call;
+    seen.source_pid = of.source_pid;
+    sink_(of.edge->name, seen);
+  });
+  connection->id = id;
+  connection->service = std::move(service);
+  connection->source_pid = source_pid;
+  connection->upstream = &upstream;
+  edge.stats.set_connections(edge.stats.connections() + 1);
+  absl::StatusOr<Fd> fd = edge.ns->Socket(upstream.address().Family(), SOCK_STREAM | SOCK_NONBLOCK);
+  Connection& kept = *connection;
+  connections_[id] = std::move(connection);
+  if (!fd.ok()) return End(id, CONNECT_REFUSED, false);
+  kept.dependency = *std::move(fd);
+  SetLinger(kept.dependency.get(), true);
+  SetNoDelay(kept.dependency.get());
+  sockaddr_storage storage;
+  const socklen_t length = upstream.address().ToSockaddr(storage);
+  if (connect(kept.dependency.get(), reinterpret_cast<sockaddr*>(&storage), length) == 0) {
+    kept.connected = true;
+  } else if (errno != EINPROGRESS) {
+    return ConnectFailed(kept, errno);
+  }
+  Move(id);
+}
+
+bool RelayLoop::FinishConnect(Connection& connection) {
+  int error = 0;
+  socklen_t length = sizeof(error);
+  getsockopt(connection.dependency.get(), SOL_SOCKET, SO_ERROR, &error, &length);
+  if (error != 0) {
+    ConnectFailed(connection, error);
+    return false;
+  }
+  connection.connected = true;
+  return true;
+}
+
+void RelayLoop::ConnectFailed(Connection& connection, int error) {
+  if (error == ECONNREFUSED) {
+    connection.upstream->NoteRefused();
+    EdgeStats& stats = connection.edge->stats;
+    stats.set_refused(stats.refused() + 1);
+    if (connection.source_pid != 0) ++(*stats.mutable_refused_by())[connection.source_pid];
+  }
+  RelayEdge& edge = *connection.edge;
+  End(connection.id, CONNECT_REFUSED, /*orderly=*/false);
+  if (error == ECONNREFUSED) Mirror(edge);
+}
+
+bool RelayLoop::Read(Connection& connection, Way way, bool broken) {
+  const Shaper& shaper = connection.Toward(way);
+  const int fd = connection.Socket(Back(way));
+  const CallResult who_left = way == Way::kToDependency ? CALLER_LEFT : PEER_LEFT;
+  for (int i = 0; i < 16 && !shaper.end_read() && !shaper.Full(); ++i) {
+    const ssize_t size = read(fd, read_buffer_, sizeof(read_buffer_));
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+    if (size < 0) {
+      End(connection.id, who_left, /*orderly=*/false);
+      return false;
+    }
+    Enter(connection, way, absl::string_view(read_buffer_, static_cast<size_t>(size)), BootNanos());
+    if (static_cast<size_t>(size) < sizeof(read_buffer_) && size > 0) break;
+  }
+  if (broken) {
+    int error = 0;
+    socklen_t length = sizeof(error);
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
+    if (error != 0) {
+      End(connection.id, who_left, /*orderly=*/false);
+      return false;
+    }
+  }
+  return true;
+}
+
+void RelayLoop::Enter(Connection& connection, Way way, absl::string_view bytes, int64_t now_ns) {
+  EdgeStats& stats = connection.edge->stats;
+  const auto size = static_cast<int64_t>(bytes.size());
+  // A caller that has closed its side no longer waits for an answer.
+  if (way == Way::kToDependency && bytes.empty() && connection.tap.OpenCalls() > 0) {
+    connection.tap.OnClose(CALLER_LEFT, now_ns);
+  }
+  Pass(connection, way, bytes, now_ns);
+  if (way == Way::kToDependency) {
+    connection.tap.OnRequestBytes(bytes, now_ns);
+    stats.set_bytes_to_dependency(stats.bytes_to_dependency() + size);
+  } else {
+    stats.set_bytes_to_service(stats.bytes_to_service() + size);
+  }
+}
+
+void RelayLoop::Pass(Connection& connection, Way way, absl::string_view bytes, int64_t now_ns) {
+  Shaper& shaper = connection.Toward(way);
+  const bool held_back = bytes.empty() ? shaper.PutEnd(now_ns) : shaper.Put(bytes, now_ns);
+  if (!held_back) return;
+  Evidence& seen = connection.edge->shape.counts[Fault::kLatency].seen;
+  if (!connection.touched) seen.set_connections(seen.connections() + 1);
+  connection.touched = true;
+  connection.held_back = true;  // its open calls count when they end
+}
+
+void RelayLoop::Move(uint64_t id) {
+  const auto found = connections_.find(id);
+  if (found == connections_.end()) return;
+  Connection& connection = *found->second;
+  if (connection.connected) {
+    if (!Write(connection, Way::kToDependency) || !Write(connection, Way::kToService)) return;
+    if (connection.to_dependency.end_written() && connection.to_service.end_written()) {
+      return End(id, connection.to_service.end_read() ? PEER_LEFT : CALLER_LEFT, /*orderly=*/true);
+    }
+    const int64_t now = BootNanos();
+    for (const Way way : {Way::kToDependency, Way::kToService}) {
+      const int64_t due = connection.Toward(way).WakeAt();
+      if (due > now) WakeAt(connection, due);  // else it waits for the socket
+    }
+  }
+  Interest(connection);
+}
+
+bool RelayLoop::Write(Connection& connection, Way way) {
+  Shaper& shaper = connection.Toward(way);
+  const int fd = connection.Socket(way);
+  while (!shaper.Empty()) {
+    const int64_t now = BootNanos();
+    const Shaper::Ready ready = shaper.Next(now);
+    if (ready.end) {
+      shutdown(fd, SHUT_WR);
+      shaper.WroteEnd();
+      return true;
+    }
+    if (ready.bytes.empty()) return true;
+    const ssize_t size = send(fd, ready.bytes.data(), ready.bytes.size(), MSG_NOSIGNAL);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+    if (size < 0) {
+      End(connection.id, way == Way::kToService ? CALLER_LEFT : PEER_LEFT, /*orderly=*/false);
+      return false;
+    }
+    const auto written = static_cast<size_t>(size);
+    if (way == Way::kToService) connection.tap.OnResponseBytes(ready.bytes.substr(0, written), now);
+    shaper.Wrote(written, now);
+  }
+  return true;
+}
+
+void RelayLoop::Interest(Connection& connection) {
+  const int64_t now = BootNanos();
+  const auto wanted = [&](const Shaper& in, const Shaper& out) {
+    uint32_t events = 0;
+    if (!in.end_read() && !in.Full()) events |= EPOLLIN;
+    if (connection.connected && out.WakeAt() <= now) events |= EPOLLOUT;
+    return events;
+  };
+  Set(connection.service.get(), connection.service_events, wanted(connection.to_dependency, connection.to_service),
+      Pack(Tag::kService, connection.id));
+  Set(connection.dependency.get(), connection.dependency_events,
+      connection.connected ? wanted(connection.to_service, connection.to_dependency) : uint32_t{EPOLLOUT},
+      Pack(Tag::kDependency, connection.id));
+}
+
+// Nothing wanted: out of epoll altogether, since a closed peer would be reported for ever.
+void RelayLoop::Set(int fd, uint32_t& current, uint32_t wanted, uint64_t data) {
+  if (current == wanted) return;
+  if (wanted == 0) {
+    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  } else {
+    Watch(fd, wanted, data, current == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD);
+  }
+  current = wanted;
+}
+
+void RelayLoop::WakeAt(Connection& connection, int64_t at_ns) {
+  if (at_ns >= connection.wake_ns) return;
+  connection.wake_ns = at_ns;
+  due_.push({at_ns, connection.id});
+}
+
+void RelayLoop::MoveDue() {
+  const int64_t now = BootNanos();
+  while (!due_.empty() && due_.top().at_ns <= now) {
+    const Due due = due_.top();
+    due_.pop();
+    const auto found = connections_.find(due.connection);
+    if (found == connections_.end() || found->second->wake_ns != due.at_ns) continue;
+    found->second->wake_ns = kNever;
+    Move(due.connection);
+  }
+}
+
+void RelayLoop::End(uint64_t id, CallResult result, bool orderly) {
+  const auto found = connections_.find(id);
+  if (found == connections_.end()) return;
+  Connection& connection = *found->second;
+  connection.tap.OnClose(result, BootNanos());
+  if (orderly) {
+    SetLinger(connection.service.get(), false);
+    if (connection.dependency) SetLinger(connection.dependency.get(), false);
+  }
+  connections_.erase(found);
+}
+
+size_t RelayLoop::CloseIdle() {
+  std::vector<uint64_t> idle;
+  for (const auto& [id, connection] : connections_) {
+    if (connection->tap.Idle() && connection->to_service.Empty() && connection->to_dependency.Empty()) idle.push_back(id);
+  }
+  for (const uint64_t id : idle) End(id, PEER_LEFT, /*orderly=*/true);
+  return connections_.size();
+}
+
+void RelayLoop::CutAll() {
+  while (!connections_.empty()) {
+    Connection& connection = *connections_.begin()->second;
+    connection.edge->stats.set_cut(connection.edge->stats.cut() + 1);
+    End(connections_.begin()->first, STILL_OPEN, /*orderly=*/false);
+  }
+}
+
+}  // namespace squall
