@@ -23,14 +23,23 @@ struct Listener {
   Address at;
 };
 
+// One address of an edge. Connections keep it beyond its place in the edge.
+struct EdgeUpstream {
+  Upstream watch;
+  bool refusing = false;    // the connect hook knows
+  int64_t used_ns = 0;      // when a connection was made to it last
+};
+
 struct RelayEdge {
   std::string name;
   bool parse_http = true;
   std::optional<Address> relay_at;
   Intercept* intercept = nullptr;
   const NetNamespace* ns = nullptr;
-  std::vector<Upstream> upstreams;
-  std::vector<bool> refusing;
+  std::vector<std::shared_ptr<EdgeUpstream>> upstreams;
+  std::vector<uint16_t> any_ports;  // any address with one of these is an upstream once it is called
+  uint16_t port4 = 0, port6 = 0;    // where redirected connects arrive; 0: not listened there
+  size_t next_look = 0;             // at the upstreams, where there are too many to look at all of them
   std::vector<Listener> listeners;
   EdgeShape shape;
   EdgeStats stats;
@@ -52,7 +61,7 @@ struct Connection {
   Fd service;     // accepted
   Fd dependency;  // connected
   uint32_t source_pid = 0;  // the process that connected; 0: not known
-  Upstream* upstream = nullptr;
+  std::shared_ptr<EdgeUpstream> upstream;
   bool connected = false;
   bool touched = false;    // counted as one that latency touched
   bool held_back = false;  // something of the calls that are open was held back

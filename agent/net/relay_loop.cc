@@ -138,21 +138,22 @@ void RelayLoop::Accept(RelayEdge& edge, int listener) {
     if (!fd) return;
     SetLinger(fd.get(), true);  // from here on, closing it resets it
     SetNoDelay(fd.get());
-    size_t upstream = 0;
+    std::shared_ptr<EdgeUpstream> upstream;
     uint32_t source_pid = 0;
     if (edge.intercept != nullptr && !edge.relay_at) {
       // Who was not redirected here has no business here.
       const std::optional<Intercept::Original> original = edge.intercept->TakeOriginal(FromSockaddr(storage));
       if (!original) continue;
-      while (upstream < edge.upstreams.size() && !(edge.upstreams[upstream].address() == original->to)) ++upstream;
-      if (upstream == edge.upstreams.size()) continue;
+      upstream = UpstreamFor(edge, original->to);
       source_pid = original->process;
+    } else {
+      upstream = FirstThatAccepts(edge);
     }
-    Connect(edge, edge.upstreams[upstream], std::move(fd), source_pid);
+    if (upstream != nullptr) Connect(edge, std::move(upstream), std::move(fd), source_pid);
   }
 }
 
-void RelayLoop::Connect(RelayEdge& edge, Upstream& upstream, Fd service, uint32_t source_pid) {
+void RelayLoop::Connect(RelayEdge& edge, std::shared_ptr<EdgeUpstream> upstream, Fd service, uint32_t source_pid) {
   const int64_t now = BootNanos();
   const uint64_t id = next_id_++;
   auto connection = std::make_unique<Connection>(&edge, edge.parse_http, now, [this, id](const SeenCall& call) {
@@ -169,9 +170,11 @@ void RelayLoop::Connect(RelayEdge& edge, Upstream& upstream, Fd service, uint32_
   connection->id = id;
   connection->service = std::move(service);
   connection->source_pid = source_pid;
-  connection->upstream = &upstream;
+  connection->upstream = upstream;
+  upstream->used_ns = now;
+  const Address to = upstream->watch.address();
   edge.stats.set_connections(edge.stats.connections() + 1);
-  absl::StatusOr<Fd> fd = edge.ns->Socket(upstream.address().Family(), SOCK_STREAM | SOCK_NONBLOCK);
+  absl::StatusOr<Fd> fd = edge.ns->Socket(to.Family(), SOCK_STREAM | SOCK_NONBLOCK);
   Connection& kept = *connection;
   connections_[id] = std::move(connection);
   if (!fd.ok()) return End(id, CONNECT_REFUSED, false);
@@ -179,7 +182,7 @@ void RelayLoop::Connect(RelayEdge& edge, Upstream& upstream, Fd service, uint32_
   SetLinger(kept.dependency.get(), true);
   SetNoDelay(kept.dependency.get());
   sockaddr_storage storage;
-  const socklen_t length = upstream.address().ToSockaddr(storage);
+  const socklen_t length = to.ToSockaddr(storage);
   if (connect(kept.dependency.get(), reinterpret_cast<sockaddr*>(&storage), length) == 0) {
     kept.connected = true;
   } else if (errno != EINPROGRESS) {
@@ -202,7 +205,7 @@ bool RelayLoop::FinishConnect(Connection& connection) {
 
 void RelayLoop::ConnectFailed(Connection& connection, int error) {
   if (error == ECONNREFUSED) {
-    connection.upstream->NoteRefused();
+    connection.upstream->watch.NoteRefused();
     EdgeStats& stats = connection.edge->stats;
     stats.set_refused(stats.refused() + 1);
     if (connection.source_pid != 0) ++(*stats.mutable_refused_by())[connection.source_pid];

@@ -31,6 +31,7 @@ class RelayLoop {
   void Do(absl::FunctionRef<void()> work);
 
   absl::Status Open(const Relay::EdgeOptions& options, const NetNamespace& ns);
+  absl::Status SetAddresses(const std::string& name, const std::vector<Address>& to);
   std::vector<Address> Listeners(const std::string& name) const;
   absl::Status SetFault(const Fault& fault, uint64_t seed);
   absl::Status ClearFault(const std::string& name, Fault::KindCase kind);
@@ -65,13 +66,23 @@ class RelayLoop {
   std::vector<uint64_t> ConnectionsOf(const RelayEdge& edge) const;
   absl::Status OpenListener(RelayEdge& edge, const Address& at);
   void CloseListeners(RelayEdge& edge);
+  // What listens for redirected connects or at relay_at.
+  absl::Status OpenListeners(RelayEdge& edge);
+  // Null: the edge has no such address.
+  std::shared_ptr<EdgeUpstream> FindUpstream(const RelayEdge& edge, const Address& to) const;
+  absl::Status AddUpstream(RelayEdge& edge, const Address& to);
+  // REQUIRES: the edge is redirected.
+  void DropUpstream(RelayEdge& edge, const std::shared_ptr<EdgeUpstream>& upstream);
+  // To which address of its edge a connection goes; null: none.
+  std::shared_ptr<EdgeUpstream> UpstreamFor(RelayEdge& edge, const Address& to);
+  static std::shared_ptr<EdgeUpstream> FirstThatAccepts(const RelayEdge& edge);
   void LookAtUpstreams(RelayEdge& edge);
   // Refuses where the dependency refuses.
   void Mirror(RelayEdge& edge);
 
   // Connections. Bytes take this way: Read -> Enter -> Pass -> (the shaper) -> Write.
   void Accept(RelayEdge& edge, int listener);
-  void Connect(RelayEdge& edge, Upstream& upstream, Fd service, uint32_t source_pid);
+  void Connect(RelayEdge& edge, std::shared_ptr<EdgeUpstream> upstream, Fd service, uint32_t source_pid);
   bool FinishConnect(Connection& connection);  // false, here and below: the connection is gone
   void ConnectFailed(Connection& connection, int error);
   bool Read(Connection& connection, Way way, bool broken);
