@@ -130,7 +130,13 @@ absl::Status Resolvers::OpenOne(Place& place) {
   if (!ns.ok()) return ns.status();
   resolvers_.erase(service.name());
   place.ns = std::make_unique<NetNamespace>(*std::move(ns));
-  absl::StatusOr<std::unique_ptr<Resolver>> resolver = Resolver::Open(*place.ns, {*at, *nameserver, place.redirect.get()});
+  Resolver::Options options = {*at, *nameserver, place.redirect.get(), nullptr};
+  if (told_) {
+    options.on_answer = [this, name = service.name()](const std::string& asked, const std::vector<Address>& addresses) {
+      told_(name, asked, addresses);
+    };
+  }
+  absl::StatusOr<std::unique_ptr<Resolver>> resolver = Resolver::Open(*place.ns, std::move(options));
   if (!resolver.ok()) return resolver.status();
   resolvers_[service.name()] = *std::move(resolver);
   if (place.redirect == nullptr) return absl::OkStatus();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -26,6 +27,11 @@ class Resolvers {
   // cannot do it, or when certainly no query would arrive.
   static absl::Status Prepare(const Scenario& scenario, PrepareReply& reply);
 
+  // What name servers told a service, before it hears of it. Called by threads of the resolvers.
+  using Told = std::function<void(const std::string& service, const std::string& name, const std::vector<Address>& addresses)>;
+  // Set before Open.
+  void TellAnswers(Told told) { told_ = std::move(told); }
+
   // Opens what the scenario needs. `services` are claimed and outlive this.
   absl::Status Open(const Scenario& scenario, const Services& services);
   // The service runs in another network namespace than was thought: its resolver follows. Only before anything is injected.
@@ -50,6 +56,7 @@ class Resolvers {
   absl::Status OpenOne(Place& place);
 
   Scenario scenario_;
+  Told told_;
   std::map<std::string, Place> places_;
   std::map<std::string, std::unique_ptr<Resolver>> resolvers_;  // destroyed before what they use
 };

@@ -16,6 +16,8 @@ namespace {
 
 // What is still in flight when the load has stopped is not waited for any longer.
 constexpr absl::Duration kLongestWait = absl::Seconds(5);
+// Until a name server that the run starts can be asked.
+constexpr absl::Duration kNameServerStarts = absl::Seconds(3);
 constexpr char kRedirected[] = "connects redirected by cgroup BPF";
 constexpr char kDatagrams[] = "datagrams, not redirected: faults act on packets";
 
@@ -49,7 +51,8 @@ Session::Session(std::string run_id, std::string holder, absl::Duration lease, a
       started_(absl::Now()),
       main_thread_(main_thread),
       guardian_(guardian),
-      renewed_ns_(BootNanos()) {
+      renewed_ns_(BootNanos()),
+      names_([this](const std::string& edge, const std::vector<Address>& now) { return MoveEdge(edge, now); }) {
   heartbeat_ = std::make_unique<Heartbeat>([this](Stall stall) {
     Record record;
     *record.mutable_stall() = std::move(stall);
@@ -141,6 +144,8 @@ absl::StatusOr<StartServicesReply> Session::StartServices() {
     }
     return absl::OkStatus();
   };
+  const bool services_started =
+      std::any_of(services_.begin(), services_.end(), [](const auto& service) { return service.second->IsRun(); });
   absl::Status status = each([](RunningService& service) {
     const absl::Status claimed = service.Claim();
     return claimed.ok() ? claimed
@@ -148,14 +153,28 @@ absl::StatusOr<StartServicesReply> Session::StartServices() {
   });
   watching_services_ = true;
   if (status.ok()) status = OpenEdges();
+  if (names_.HasNames()) {
+    resolvers_.TellAnswers([this](const std::string& service, const std::string& name, const std::vector<Address>& addresses) {
+      names_.Told(service, name, addresses);
+    });
+  }
   if (status.ok()) status = resolvers_.Open(request_.scenario(), services_);
   if (status.ok()) status = packet_hooks_.Open(request_.scenario(), services_, relay_.get());
   watching_edges_ = true;
-  if (status.ok()) status = each([](RunningService& s) { return s.IsRun() ? s.Start() : absl::OkStatus(); });
+  if (status.ok()) {
+    status = each([this](RunningService& s) {
+      if (!s.IsRun()) return absl::OkStatus();
+      // Its name server may be a service that was started before it: its first connects are to be redirected too.
+      names_.Await(s.name(), kNameServerStarts, cancelled_).IgnoreError();
+      return s.Start();
+    });
+  }
   if (status.ok()) status = each([&](RunningService& s) { return s.WaitReady([this] { return cancelled_.load(); }); });
   if (status.ok()) status = each([&](RunningService& s) { return FollowNamespace(s, reply); });
+  if (status.ok()) status = names_.Await("", services_started ? kNameServerStarts : absl::ZeroDuration(), cancelled_);
   if (status.ok()) status = StartMetrics();
   if (!status.ok()) return status;
+  names_.Start();
   return reply;
 }
 
@@ -174,11 +193,18 @@ absl::Status Session::OpenEdge(const Edge& edge) {
   Relay::EdgeOptions options;
   options.name = edge.name();
   options.parse_http = edge.protocol() != Edge::PROTOCOL_TCP;
-  for (const std::string& each : edge.to()) {
-    const absl::StatusOr<std::vector<Address>> to = ResolveAddress(each);
-    if (!to.ok()) return to.status();
-    options.to.insert(options.to.end(), to->begin(), to->end());
-  }
+  // A service that is yet to be started is taken to be in the agent's namespace; FollowNamespace looks again.
+  absl::StatusOr<NetNamespace> ns = service.IsRun() && !service.Leader() ? NetNamespace::Own() : service.Namespace();
+  if (!ns.ok()) return ns.status();
+  namespaces_.push_back(std::make_unique<NetNamespace>(*std::move(ns)));
+  const auto process = [&service]() -> std::optional<pid_t> {
+    if (const std::optional<ProcessId> leader = service.Leader()) return leader->pid;
+    return service.IsRun() ? std::optional<pid_t>(0) : std::nullopt;
+  };
+  absl::StatusOr<std::vector<Address>> to =
+      names_.Open(edge, *FindService(request_.scenario(), edge.from()), process, *namespaces_.back());
+  if (!to.ok()) return to.status();
+  options.to = *std::move(to);
   const absl::Status known = queued_edges_->SetAddresses(edge, options.to);
   if (!known.ok()) return known;
   if (edge.protocol() == Edge::PROTOCOL_UDP) return packet_hooks_.SetAddresses(edge, options.to);
@@ -199,14 +225,21 @@ absl::Status Session::OpenEdge(const Edge& edge) {
     const absl::Status marked = FollowProcesses(service, *intercept);
     if (!marked.ok()) return marked;
   }
-  // A service that is yet to be started is taken to be in the agent's namespace; FollowNamespace looks again.
-  absl::StatusOr<NetNamespace> ns = service.IsRun() && !service.Leader() ? NetNamespace::Own() : service.Namespace();
-  if (!ns.ok()) return ns.status();
-  namespaces_.push_back(std::make_unique<NetNamespace>(*std::move(ns)));
   absl::Status status = relay_->Open(options, *namespaces_.back());
   if (status.ok() && options.intercept != nullptr) status = options.intercept->SetNamespace(*namespaces_.back());
   if (status.ok()) status = packet_hooks_.SetAddresses(edge, options.to);
   return status;
+}
+
+absl::Status Session::MoveEdge(const std::string& name, const std::vector<Address>& now) {
+  for (const Edge& edge : request_.scenario().edges()) {
+    if (edge.name() != name) continue;
+    absl::Status status = edge.protocol() == Edge::PROTOCOL_UDP ? absl::OkStatus() : relay_->SetAddresses(name, now);
+    if (status.ok()) status = packet_hooks_.SetAddresses(edge, now);
+    if (status.ok()) status = queued_edges_->SetAddresses(edge, now);
+    return status;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Session::FollowNamespace(RunningService& service, StartServicesReply& reply) {
@@ -403,6 +436,8 @@ FinishReply Session::Finish(absl::Duration drain) {
   cancelled_ = true;
   metrics_.clear();
   for (const auto& load : loads_) load->Stop(absl::ZeroDuration());
+  names_.Stop();
+  for (std::string& note : names_.Notes()) reply.add_notes(std::move(note));
   // Redirection first: from here on new connections go where they want to.
   for (auto& [service, intercept] : intercepts_) intercept->Detach();
   resolvers_.StopQueries();

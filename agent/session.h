@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "agent/edge_names.h"
 #include "agent/events.h"
 #include "agent/faults/fault.h"
 #include "agent/faults/queued_edges.h"
@@ -73,6 +74,8 @@ class Session {
   // Opens the relay of every edge; attaches the redirection of the services that need one.
   absl::Status OpenEdges();
   absl::Status OpenEdge(const Edge& edge);
+  // Where the edge leads changed: its relay follows.
+  absl::Status MoveEdge(const std::string& name, const std::vector<Address>& now);
   // A service may have gone into another network namespace when it started: its relay follows.
   absl::Status FollowNamespace(RunningService& service, StartServicesReply& reply);
   // Reads the metrics pages that an assertion needs.
@@ -125,6 +128,7 @@ class Session {
   std::vector<std::unique_ptr<NetNamespace>> namespaces_;
   std::map<std::string, std::unique_ptr<Intercept>> intercepts_;  // by service
   std::unique_ptr<Relay> relay_;
+  EdgeNames names_;
 
   // Fixed once watching_services_ is set: from then on the watching thread reads it too.
   std::map<std::string, std::unique_ptr<RunningService>> services_;

@@ -332,7 +332,7 @@ std::string HandExample(const FieldDescriptor& kind) {
   std::string example = absl::StrCat("squall inject ", YamlName(kind), " --listen 8080");
   const auto add = [&](const HandFlag& flag) {
     std::string value = ExampleValue(*flag.field);
-    if (flag.field->is_repeated()) value = value.substr(1, value.find_first_of(",]") - 1);
+    if (absl::StartsWith(value, "[")) value = value.substr(1, value.find_first_of(",]") - 1);
     absl::StrAppend(&example, " --", flag.name, " ", absl::StrReplaceAll(value, {{"\"", ""}}));
   };
   const auto is_chosen = [](const FieldDescriptor& field) {

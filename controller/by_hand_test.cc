@@ -248,6 +248,13 @@ TEST(ByHand, FlagsNameAServiceOfTheFileAndStandInForWhatItSays) {
   EXPECT_EQ(relay.scenario.edges(0).to(0), "127.0.0.1:9090");
 }
 
+TEST(ByHand, AnEdgeOfSeveralAddressesIsWrittenWithTheFlagAgain) {
+  const HandScenario hand = Read("squall inject latency --listen 80 --to 127.0.0.1:9090 --to [::1]:9090 --delay 5ms --for 5s");
+  ASSERT_EQ(Mistakes(hand), "");
+  ASSERT_EQ(hand.scenario.edges(0).to_size(), 2);
+  EXPECT_EQ(hand.scenario.edges(0).to(1), "[::1]:9090");
+}
+
 TEST(ByHand, MistakesInTheFileAndAboutItAreToldApart) {
   EXPECT_EQ(Mistakes(ReadWith(kFullScenario, "squall inject latency --edge recomend --listen 80 --delay 5ms --for 5s")),
             "--edge: unknown edge \"recomend\"; did you mean \"recommend\"?");

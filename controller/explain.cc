@@ -127,6 +127,7 @@ std::string ScalarType(const FieldDescriptor& field) {
   if (!field_rules.refers_to().empty())
     return absl::StrCat("name of ", field_rules.refers_to() == "edge" ? "an " : "a ",
                         field_rules.refers_to());
+  if (field_rules.any_host()) return "HOST:PORT or \"*:PORT\"";
   if (field_rules.address()) return "HOST:PORT";
   if (field_rules.url()) return "http:// URL";
   if (field_rules.signal()) return "name of a signal";
@@ -153,6 +154,7 @@ std::string TypeOf(const FieldDescriptor& field) {
     if (KeyField(field) != nullptr) return absl::StrCat("mapping from names", see);
     return absl::StrCat(field.is_repeated() ? "list of mappings" : "mapping", see);
   }
+  if (RulesOf(field).single()) return absl::StrCat(ScalarType(field), ", or a list of them");
   return absl::StrCat(field.is_repeated() ? "list, each a " : "", ScalarType(field));
 }
 

@@ -105,6 +105,20 @@ absl::Status CheckAddress(absl::string_view text, bool any_host) {
   return CheckHost(text, host);
 }
 
+std::string PlainAddress(absl::string_view address) {
+  const size_t colon = address.rfind(':');
+  const std::string port(address.substr(std::min(colon, address.size())));
+  std::string host = absl::AsciiStrToLower(absl::StripSuffix(address.substr(0, colon), "."));
+  if (host.size() < 2 || host.front() != '[') return host + port;
+  in6_addr ip;
+  if (inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), &ip) != 1) return host + port;
+  char plain[INET6_ADDRSTRLEN];
+  const bool v4 = IN6_IS_ADDR_V4MAPPED(&ip);
+  const void* bytes = v4 ? &ip.s6_addr[12] : &ip.s6_addr[0];
+  inet_ntop(v4 ? AF_INET : AF_INET6, bytes, plain, sizeof(plain));
+  return v4 ? plain + port : absl::StrCat("[", plain, "]", port);
+}
+
 absl::Status CheckUrl(absl::string_view text) {
   if (text.empty()) return absl::InvalidArgumentError("is empty; write for example http://127.0.0.1:8080/");
   if (absl::StartsWithIgnoreCase(text, "https://")) {

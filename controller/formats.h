@@ -14,6 +14,10 @@ absl::Status CheckName(absl::string_view text);
 // With `any_host` the host may be "*".
 absl::Status CheckAddress(absl::string_view text, bool any_host);
 
+// The one way of writing an address that CheckAddress takes: two that are the same come out the same. IPv4 within IPv6 is IPv4;
+// names are in lower case, without the final dot; what names stand for is not looked up.
+std::string PlainAddress(absl::string_view address);
+
 // "http://HOST[:PORT][/PATH]".
 absl::Status CheckUrl(absl::string_view text);
 

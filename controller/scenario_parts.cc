@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "controller/formats.h"
 #include "controller/limiter_steps.h"
 #include "controller/placement.h"
 #include "controller/scalars.h"
@@ -125,6 +126,29 @@ void CheckServices(const Scenario& scenario, Reading& reading) {
   }
 }
 
+// 0.0.0.0 and :: are for listening; who connects there reaches its own host.
+void CheckIsPlace(const std::string& to, const std::string& path, Reading& reading) {
+  const std::string plain = PlainAddress(to);
+  const std::string port = plain.substr(plain.rfind(':'));
+  if (plain != "0.0.0.0" + port && plain != "[::]" + port) return;
+  reading.Report(path, absl::StrCat(Quoted(to), " is no place that a service calls; write \"",
+                                    plain[0] == '[' ? "[::1]" : "127.0.0.1", port, "\", or \"*", port, "\" for any address"));
+}
+
+void CheckRelayAt(const Edge& edge, const std::string& relay_at, Reading& reading) {
+  for (const std::string& to : edge.to()) {
+    if (PlainAddress(to) == PlainAddress(edge.relay_at())) {
+      reading.Report(relay_at,
+                     "relay_at is the address of the dependency itself; write another, free port, for "
+                     "example \"127.0.0.1:19090\"");
+    } else if (to[0] == '*') {
+      reading.Report(relay_at,
+                     absl::StrCat("a relay at an address of its own cannot know which address the service means by ", Quoted(to),
+                                  "; leave out relay_at, or write the addresses"));
+    }
+  }
+}
+
 void CheckEdges(const Scenario& scenario, Reading& reading) {
   std::map<std::pair<std::string, std::string>, std::string> same_way;
   std::map<std::string, std::string> relays;
@@ -132,23 +156,26 @@ void CheckEdges(const Scenario& scenario, Reading& reading) {
     const Edge& edge = scenario.edges(i);
     const std::string path = ItemPath("edges", i);
     if (!reading.Sound(path)) continue;
-    for (const std::string& to : edge.to()) {
-      const auto [same, is_new] = same_way.emplace(std::pair(edge.from(), to), edge.name());
+    if (edge.to().empty()) {
+      reading.Report(path + ".to", "to is empty; write for example to: \"127.0.0.1:9090\"");
+      continue;
+    }
+    for (int k = 0; k < edge.to_size(); ++k) {
+      const std::string& to = edge.to(k);
+      const std::string at = reading.Given(ItemPath(path + ".to", k)) ? ItemPath(path + ".to", k) : path + ".to";
+      CheckIsPlace(to, at, reading);
+      // "*:5432" beside "10.0.0.7:5432" is no overlap: the address that is written out wins.
+      const auto [same, is_new] = same_way.emplace(std::pair(edge.from(), PlainAddress(to)), edge.name());
       if (is_new) continue;
-      reading.Report(absl::StrCat(path, ".to"),
-                     same->second == edge.name()
-                         ? absl::StrCat(to, " is there twice; leave one of them out")
-                         : absl::StrCat("edges ", Quoted(same->second), " and ", Quoted(edge.name()), " both go from ",
-                                        edge.from(), " to ", to, "; leave one of them out"));
+      reading.Report(at, same->second == edge.name()
+                             ? absl::StrCat(to, " is there twice; leave one of them out")
+                             : absl::StrCat("edges ", Quoted(same->second), " and ", Quoted(edge.name()), " both go from ",
+                                            edge.from(), " to ", to, "; leave one of them out"));
     }
     if (edge.relay_at().empty()) continue;
     const std::string relay_at = absl::StrCat(path, ".relay_at");
-    if (std::count(edge.to().begin(), edge.to().end(), edge.relay_at()) > 0) {
-      reading.Report(relay_at,
-                     "relay_at is the address of the dependency itself; write another, free port, for "
-                     "example \"127.0.0.1:19090\"");
-      continue;
-    }
+    CheckRelayAt(edge, relay_at, reading);
+    if (!reading.Sound(relay_at)) continue;
     const auto [first, is_free] =
         relays.emplace(absl::StrCat(AgentOfEdge(scenario, edge.name()), " ", edge.relay_at()), edge.name());
     if (is_free) continue;

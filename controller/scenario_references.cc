@@ -90,6 +90,10 @@ References::References(const YamlNode* root, const std::map<std::string, std::st
     if (edges->items[i]->kind != YamlNode::kScalar) continue;
     const YamlNode* address = Find(edges->items[i + 1], "relay_at");
     if (address == nullptr) address = Find(edges->items[i + 1], "to");
+    // Of several the first.
+    if (address != nullptr && address->kind == YamlNode::kList) {
+      address = address->items.empty() ? nullptr : address->items[0];
+    }
     edges_.emplace(edges->items[i]->text, AddressIn(address));
   }
   const YamlNode* services = Find(root, "services");
@@ -126,6 +130,10 @@ absl::StatusOr<std::string> References::Value(absl::string_view reference, bool 
   name = reference;
   if (!vars_only && absl::ConsumePrefix(&name, "edges.") && absl::ConsumeSuffix(&name, ".address")) {
     const auto edge = edges_.find(std::string(name));
+    if (edge != edges_.end() && absl::StartsWith(edge->second, "*")) {
+      return Wrong(Quoted(absl::StrCat("${", reference, "}")), " is no address: the edge is any address with port ",
+                   edge->second.substr(edge->second.find(':') + 1), "; write here the address that is to be called");
+    }
     if (edge != edges_.end()) return Literal(edge->second);
   }
   name = reference;

@@ -14,7 +14,7 @@
 // ${...} in the scalars of a scenario.
 //
 //   ${vars.NAME}            the value of NAME under `vars`, or of --var NAME=VALUE
-//   ${edges.NAME.address}   where the edge's calls must go: its `relay_at`, else its `to`
+//   ${edges.NAME.address}   where the edge's calls must go: its `relay_at`, else the first address of its `to`, which must not be *
 //   ${services.NAME.nameserver}  whom the service must ask for names: its `resolver_at`, else its `nameserver`
 //   ${secret.NAME}          the environment variable NAME, put in only when the run starts, never stored
 //   ${run.folder}           the folder of the run, for a service that has to write files; known when the run starts

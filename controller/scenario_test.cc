@@ -213,6 +213,15 @@ TEST(References, AreToTheDependencyItselfWithoutARelay) {
   EXPECT_EQ(Parse(text).scenario.services(0).run(2), "--recommend=127.0.0.1:9090");
 }
 
+TEST(References, AreToTheFirstOfSeveralAddresses) {
+  const std::string text = absl::StrReplaceAll(
+      kFullScenario, {{"to: \"127.0.0.1:9090\", protocol: http, relay_at: \"127.0.0.1:19090\"",
+                       "to: [\"127.0.0.2:9090\", \"127.0.0.1:9090\", \"*:9091\"]"}});
+  const LoadedScenario loaded = Parse(text);
+  EXPECT_EQ(FormatMistakes(loaded), "");
+  EXPECT_EQ(loaded.scenario.services(0).run(2), "--recommend=127.0.0.2:9090");
+}
+
 TEST(References, OfAnEdgeFollowItsVars) {
   const std::string text = absl::StrReplaceAll(
       kFullScenario, {{"relay_at: \"127.0.0.1:19090\"", "relay_at: \"127.0.0.1:${vars.port}\""},

@@ -114,7 +114,7 @@ std::string ExampleValue(const FieldDescriptor& field) {
   if (one == "{}") one = ExampleMapping(*field.message_type(), true, KeyField(field));
   if (KeyField(field) != nullptr) return absl::StrCat("{", ExampleName(field), ": ", one, "}");
   // The example of a list may already be the whole list.
-  return field.is_repeated() && !absl::StartsWith(one, "[") ? absl::StrCat("[", one, "]") : one;
+  return field.is_repeated() && !RulesOf(field).single() && !absl::StartsWith(one, "[") ? absl::StrCat("[", one, "]") : one;
 }
 
 std::string ExampleMapping(const Descriptor& type, bool full, const FieldDescriptor* except) {

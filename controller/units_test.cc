@@ -145,6 +145,18 @@ TEST(Address, SaysWhatToWriteInstead) {
             "\"1:2:3:4:5:6:7:8:9090\" needs brackets; write \"[1:2:3:4:5:6:7:8]:9090\"");
 }
 
+TEST(Address, HasOnePlainForm) {
+  for (const auto& [written, plain] : std::vector<std::pair<std::string, std::string>>{
+           {"127.0.0.1:80", "127.0.0.1:80"},
+           {"[::FFFF:127.0.0.1]:80", "127.0.0.1:80"},
+           {"[0:0::0:1]:80", "[::1]:80"},
+           {"[2001:DB8::1]:80", "[2001:db8::1]:80"},
+           {"DB.Example.:5432", "db.example:5432"},
+           {"*:5432", "*:5432"}}) {
+    EXPECT_EQ(PlainAddress(written), plain);
+  }
+}
+
 TEST(Url, IsAbsoluteAndPlainHttp) {
   for (const char* text : {"http://127.0.0.1", "http://127.0.0.1:8080/order?a=b:c@d", "http://[::1]:80/",
                            "http://a/", "http://[::1]/x"}) {

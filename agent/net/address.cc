@@ -28,6 +28,7 @@ socklen_t Address::ToSockaddr(sockaddr_storage& out) const {
 }
 
 std::string Address::ToString() const {
+  if (IsAny()) return absl::StrCat("*:", port);
   char text[INET6_ADDRSTRLEN];
   if (IsV4()) {
     inet_ntop(AF_INET, &ip.s6_addr[12], text, sizeof(text));
@@ -35,6 +36,12 @@ std::string Address::ToString() const {
   }
   inet_ntop(AF_INET6, &ip, text, sizeof(text));
   return absl::StrCat("[", text, "]:", port);
+}
+
+Address AnyAddress(uint16_t port) {
+  Address address;
+  address.port = port;
+  return address;
 }
 
 Address FromSockaddr(const sockaddr_storage& from) {

@@ -12,7 +12,8 @@
 
 namespace squall {
 
-// An IP address and a TCP port. IPv4 is kept as ::ffff:a.b.c.d. A value type.
+// An IP address and a TCP port. IPv4 is kept as ::ffff:a.b.c.d. :: stands for any address, of which the port counts. A value
+// type.
 struct Address {
   in6_addr ip = {};
   uint16_t port = 0;  // host order
@@ -22,12 +23,15 @@ struct Address {
   int Family() const { return IsV4() ? AF_INET : AF_INET6; }
   // Returns the length.
   socklen_t ToSockaddr(sockaddr_storage& out) const;
-  // "127.0.0.1:80", "[::1]:80".
+  bool IsAny() const { return IN6_IS_ADDR_UNSPECIFIED(&ip); }
+  // "127.0.0.1:80", "[::1]:80", "*:80".
   std::string ToString() const;
   friend bool operator==(const Address& a, const Address& b) {
     return a.port == b.port && IN6_ARE_ADDR_EQUAL(&a.ip, &b.ip);
   }
 };
+
+Address AnyAddress(uint16_t port);
 
 Address FromSockaddr(const sockaddr_storage& from);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 
 #include "absl/strings/ascii.h"
@@ -156,6 +157,29 @@ absl::Status CheckDns(const Dns& dns) {
     }
   }
   return absl::OkStatus();
+}
+
+std::vector<Address> AddressesIn(absl::string_view answer) {
+  std::vector<Address> addresses;
+  ldns_pkt* read = nullptr;
+  if (ldns_wire2pkt(&read, Bytes(answer), answer.size()) != LDNS_STATUS_OK) return addresses;
+  const Owned<ldns_pkt> packet(read);
+  const ldns_rr_list* records = ldns_pkt_answer(packet.get());
+  for (size_t i = 0; i < ldns_rr_list_rr_count(records); ++i) {
+    const ldns_rr* record = ldns_rr_list_rr(records, i);
+    const ldns_rdf* data = ldns_rr_rd_count(record) == 1 ? ldns_rr_rdf(record, 0) : nullptr;
+    Address address;
+    if (ldns_rr_get_type(record) == LDNS_RR_TYPE_A && data != nullptr && ldns_rdf_size(data) == 4) {
+      address.ip.s6_addr[10] = address.ip.s6_addr[11] = 0xff;
+      memcpy(&address.ip.s6_addr[12], ldns_rdf_data(data), 4);
+    } else if (ldns_rr_get_type(record) == LDNS_RR_TYPE_AAAA && data != nullptr && ldns_rdf_size(data) == 16) {
+      memcpy(&address.ip, ldns_rdf_data(data), 16);
+    } else {
+      continue;
+    }
+    addresses.push_back(address);
+  }
+  return addresses;
 }
 
 bool Matches(const Dns& dns, const DnsQuestion& question) {

@@ -2,9 +2,11 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "agent/net/address.h"
 #include "proto/fault.pb.h"
 
 // DNS messages (RFC 1035, RFC 6891) as the fault resolver reads and writes them, through ldns. Pure functions, thread-safe.
@@ -28,6 +30,9 @@ struct DnsQuestion {
 
 // Reads the question of a query or, with `answer`, of an answer to one.
 DnsQuestion ReadQuestion(absl::string_view message, bool answer);
+
+// The addresses that an answer holds, with port 0: A and AAAA records, whatever the names on the way there.
+std::vector<Address> AddressesIn(absl::string_view answer);
 
 // Whether the fault can be carried out at all: patterns that are names, addresses that are addresses.
 absl::Status CheckDns(const Dns& dns);

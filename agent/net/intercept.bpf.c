@@ -28,9 +28,11 @@ struct original {
   __u32 process;  // that connects
 };
 
+// An address of all zeros is any address with that port.
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(max_entries, 256);
+  __uint(max_entries, 8192);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
   __type(key, struct address);
   __type(value, struct relay);
 } edges SEC(".maps");
@@ -126,13 +128,23 @@ static __always_inline void count_refused(const struct address* to, __u32 proces
   if (count) __sync_fetch_and_add(count, 1);
 }
 
+// The edge to which `to` belongs: the address itself before any address with its port. *key is the entry that was found.
+static __always_inline struct relay* find_edge(const struct address* to, struct address* key) {
+  *key = *to;
+  struct relay* relay = bpf_map_lookup_elem(&edges, key);
+  if (relay) return relay;
+  key->ip[0] = key->ip[1] = key->ip[2] = key->ip[3] = 0;
+  return bpf_map_lookup_elem(&edges, key);
+}
+
 // What to do with a connect to `to`: 0 leave it, 1 redirect (*out is the relay), 2 refuse.
 static __always_inline int decide(struct bpf_sock_addr* ctx, struct address* to, struct relay* out) {
   if (ctx->type != SOCK_STREAM) return 0;
   if (netns_cookie == 0 || bpf_get_netns_cookie(ctx) != netns_cookie) return 0;
   __u64 cookie = bpf_get_socket_cookie(ctx);
   if (by_process && !bpf_map_lookup_elem(&marked, &cookie)) return 0;
-  struct relay* relay = bpf_map_lookup_elem(&edges, to);
+  struct address key;
+  struct relay* relay = find_edge(to, &key);
   if (!relay) return 0;
   __u32 process = bpf_get_current_pid_tgid() >> 32;
   __u16 door = relay->port4;
@@ -143,7 +155,7 @@ static __always_inline int decide(struct bpf_sock_addr* ctx, struct address* to,
     return 2;
   }
   if (relay->refusing) {
-    count_refused(to, process);
+    count_refused(&key, process);
     return 2;
   }
   struct original original = {};

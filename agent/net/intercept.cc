@@ -67,6 +67,20 @@ class BpfIntercept : public Intercept {
     return status;
   }
 
+  void Leave(const Address& to) override {
+    const std::map<uint32_t, int64_t> refused = Refused(to);
+    absl::MutexLock lock(&mutex_);
+    if (skeleton_ == nullptr) return;
+    const BpfAddress key = ToBpf(to);
+    bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.edges), &key);
+    BpfOriginal of = {key, 0};
+    bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.refused), &of);
+    for (const auto& [process, count] : refused) {
+      of.process = process;
+      bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.refused), &of);
+    }
+  }
+
   absl::Status SetRefusing(const Address& to, bool refusing) override {
     const BpfAddress key = ToBpf(to);
     BpfRelay relay;

@@ -29,8 +29,11 @@ class Intercept {
 
   // Where the relays listen. Until then, and for processes in other network namespaces, nothing is redirected.
   virtual absl::Status SetNamespace(const NetNamespace& ns) = 0;
-  // Connects to `to` go to port4 on 127.0.0.1 or port6 on ::1 (0: left alone).
+  // Connects to `to` go to port4 on 127.0.0.1 or port6 on ::1 (0: left alone). Any address with a port (Address::IsAny) is for
+  // those that are not redirected by themselves. Up to 8,192 addresses.
   virtual absl::Status Redirect(const Address& to, uint16_t port4, uint16_t port6) = 0;
+  // The address is no longer redirected by itself, and what was counted for it is forgotten.
+  virtual void Leave(const Address& to) = 0;
   virtual absl::Status SetRefusing(const Address& to, bool refusing) = 0;
   virtual absl::Status SetProcesses(const std::set<pid_t>& pids) = 0;
   // Where the connection from `source` wanted to go, and the process that connected it, as the initial pid namespace

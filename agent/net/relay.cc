@@ -15,6 +15,12 @@ absl::Status Relay::Open(const EdgeOptions& edge, const NetNamespace& ns) {
   return status;
 }
 
+absl::Status Relay::SetAddresses(const std::string& edge, const std::vector<Address>& to) {
+  absl::Status status;
+  loop_->Do([&] { status = loop_->SetAddresses(edge, to); });
+  return status;
+}
+
 std::vector<Address> Relay::Listeners(const std::string& edge) {
   std::vector<Address> listeners;
   loop_->Do([&] { listeners = loop_->Listeners(edge); });

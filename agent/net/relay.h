@@ -32,7 +32,7 @@ class Relay {
  public:
   struct EdgeOptions {
     std::string name;
-    std::vector<Address> to;          // what the service calls; at least one
+    std::vector<Address> to;          // what the service calls, as for SetAddresses
     bool parse_http = true;
     std::optional<Address> relay_at;  // listen here; else redirect with `intercept`
     Intercept* intercept = nullptr;   // outlives the edge
@@ -45,6 +45,11 @@ class Relay {
   // Opens listeners inside `ns` and, where the edge is redirected, fills the intercept's map. `ns` outlives the edge. A
   // second call for an edge moves it to another namespace: its listeners are opened there, and the old ones closed.
   absl::Status Open(const EdgeOptions& edge, const NetNamespace& ns);
+  // What the edge leads to from now on. Where the edge is redirected, addresses that it led to before stay with it, and those
+  // among `to` with IsAny() take in every address with that port, once it is called: 1,024 are watched, and beyond that the one
+  // that was not called for longest is forgotten until it is called again. With relay_at connections go to the first of `to`
+  // that accepts, as far as was seen.
+  absl::Status SetAddresses(const std::string& edge, const std::vector<Address>& to);
   // Where the edge's listeners are: what its redirected connects are sent to. Empty: no such edge, or none open now.
   std::vector<Address> Listeners(const std::string& edge);
 

@@ -25,14 +25,23 @@ struct Listener {
   bool paused = false;  // no descriptors were left to accept with
 };
 
+// One address of an edge. Connections keep it beyond its place in the edge.
+struct EdgeUpstream {
+  Upstream watch;
+  bool refusing = false;    // the connect hook knows
+  int64_t used_ns = 0;      // when a connection was made to it last
+};
+
 struct RelayEdge {
   std::string name;
   bool parse_http = true;
   std::optional<Address> relay_at;
   Intercept* intercept = nullptr;
   const NetNamespace* ns = nullptr;
-  std::vector<Upstream> upstreams;
-  std::vector<bool> refusing;
+  std::vector<std::shared_ptr<EdgeUpstream>> upstreams;
+  std::vector<uint16_t> any_ports;  // any address with one of these is an upstream once it is called
+  uint16_t port4 = 0, port6 = 0;    // where redirected connects arrive; 0: not listened there
+  size_t next_look = 0;             // at the upstreams, where there are too many to look at all of them
   std::vector<Listener> listeners;
   EdgeShape shape;
   bool refuse = false;  // a fault: nobody is accepted
@@ -53,7 +62,7 @@ struct Connection {
   Fd service;     // accepted
   Fd dependency;  // connected
   uint32_t source_pid = 0;  // the process that connected; 0: not known
-  Upstream* upstream = nullptr;
+  std::shared_ptr<EdgeUpstream> upstream;
   bool connected = false;
   // Closed in order by squall: what still comes is read and thrown away, until both sides have closed too or until then.
   int64_t lingers_until_ns = 0;  // 0: it goes on

@@ -12,6 +12,8 @@ namespace squall {
 namespace {
 
 constexpr int kTurnsInARow = 1024;  // before other edges and new bytes are looked at
+constexpr size_t kMostUpstreams = 1024;  // of an edge
+constexpr size_t kMostLooks = 64;        // at once: one takes some microseconds, and connections wait meanwhile
 
 absl::StatusOr<Listener> Listen(const NetNamespace& ns, const Address& at) {
   absl::StatusOr<Fd> fd = ns.Socket(at.Family(), SOCK_STREAM | SOCK_NONBLOCK);
@@ -64,6 +66,13 @@ std::string EdgeOf(const Fault& fault) {
   }
 }
 
+void AddRefused(const std::map<uint32_t, int64_t>& refused, EdgeStats& stats) {
+  for (const auto& [process, count] : refused) {
+    stats.set_refused(stats.refused() + count);
+    if (process != 0) (*stats.mutable_refused_by())[process] += count;
+  }
+}
+
 }  // namespace
 
 absl::Status RelayLoop::Open(const Relay::EdgeOptions& options, const NetNamespace& ns) {
@@ -71,35 +80,116 @@ absl::Status RelayLoop::Open(const Relay::EdgeOptions& options, const NetNamespa
   CloseListeners(edge);
   for (const uint64_t id : ConnectionsOf(edge)) End(id, STILL_OPEN, /*orderly=*/false);
   edge.upstreams.clear();
+  edge.any_ports.clear();
   edge.name = options.name;
   edge.stats.set_edge(options.name);
   edge.parse_http = options.parse_http;
   edge.relay_at = options.relay_at;
   edge.intercept = options.intercept;
   edge.ns = &ns;
-  for (const Address& to : options.to) {
-    absl::StatusOr<Upstream> upstream = Upstream::Watch(ns, to);
-    if (!upstream.ok()) return upstream.status();
-    edge.upstreams.push_back(*std::move(upstream));
-  }
-  edge.refusing.assign(edge.upstreams.size(), false);
-  if (edge.relay_at) {
-    const absl::Status status = OpenListener(edge, *edge.relay_at);
-    if (!status.ok()) return status;
-  } else {
-    const absl::Status v4 = OpenListener(edge, Loopback(AF_INET));
-    if (!v4.ok()) return v4;
-    const uint16_t port4 = edge.listeners.back().at.port;
-    const absl::Status v6 = OpenListener(edge, Loopback(AF_INET6));
-    const uint16_t port6 = v6.ok() ? edge.listeners.back().at.port : 0;
-    for (const Address& to : options.to) {
-      if (!to.IsV4() && port6 == 0) return v6;
-      const absl::Status redirected = edge.intercept->Redirect(to, port4, port6);
-      if (!redirected.ok()) return redirected;
+  const absl::Status status = OpenListeners(edge);
+  return status.ok() ? SetAddresses(edge.name, options.to) : status;
+}
+
+absl::Status RelayLoop::OpenListeners(RelayEdge& edge) {
+  if (edge.relay_at) return OpenListener(edge, *edge.relay_at);
+  const absl::Status v4 = OpenListener(edge, Loopback(AF_INET));
+  if (!v4.ok()) return v4;
+  edge.port4 = edge.listeners.back().at.port;
+  // A namespace without IPv6 has no connects over it either.
+  edge.port6 = OpenListener(edge, Loopback(AF_INET6)).ok() ? edge.listeners.back().at.port : 0;
+  return absl::OkStatus();
+}
+
+absl::Status RelayLoop::SetAddresses(const std::string& name, const std::vector<Address>& to) {
+  RelayEdge* edge = FindEdge(name);
+  if (edge == nullptr) return absl::NotFoundError(absl::StrCat("edge ", name, " has no relay"));
+  if (closing_) return absl::OkStatus();
+  if (edge->relay_at) {
+    // The relay stands in for the service's own choice: what is no longer the dependency's is not called.
+    std::vector<std::shared_ptr<EdgeUpstream>> before;
+    before.swap(edge->upstreams);
+    for (const Address& address : to) {
+      const auto known = std::find_if(before.begin(), before.end(), [&](const auto& upstream) {
+        return upstream->watch.address() == address;
+      });
+      const absl::Status added = known == before.end() ? AddUpstream(*edge, address) : absl::OkStatus();
+      if (known != before.end()) edge->upstreams.push_back(*known);
+      if (!added.ok()) return added;
     }
   }
-  LookAtUpstreams(edge);
+  for (const Address& address : to) {
+    if (edge->relay_at || FindUpstream(*edge, address) != nullptr) continue;
+    if (address.IsAny()) {
+      edge->any_ports.push_back(address.port);
+      const absl::Status redirected = edge->intercept->Redirect(address, edge->port4, edge->port6);
+      if (!redirected.ok()) return redirected;
+      continue;
+    }
+    if (!address.IsV4() && edge->port6 == 0) {
+      const bool has_v4 = std::any_of(to.begin(), to.end(), [](const Address& other) { return other.IsV4(); });
+      if (has_v4) continue;  // nobody can connect there
+      return absl::FailedPreconditionError(
+          absl::StrCat("the service's network namespace has no IPv6, and so nothing that leads to ", address.ToString()));
+    }
+    const absl::Status added = AddUpstream(*edge, address);
+    if (!added.ok()) return added;
+  }
+  LookAtUpstreams(*edge);
   return absl::OkStatus();
+}
+
+std::shared_ptr<EdgeUpstream> RelayLoop::FindUpstream(const RelayEdge& edge, const Address& to) const {
+  for (const std::shared_ptr<EdgeUpstream>& upstream : edge.upstreams) {
+    if (upstream->watch.address() == to) return upstream;
+  }
+  return nullptr;
+}
+
+absl::Status RelayLoop::AddUpstream(RelayEdge& edge, const Address& to) {
+  const auto local = std::find_if(edge.upstreams.begin(), edge.upstreams.end(),
+                                  [](const auto& upstream) { return upstream->watch.IsLocal(); });
+  absl::StatusOr<Upstream> watch =
+      Upstream::Watch(*edge.ns, to, local == edge.upstreams.end() ? nullptr : &(*local)->watch);
+  if (!watch.ok()) return watch.status();
+  auto upstream = std::make_shared<EdgeUpstream>(EdgeUpstream{*std::move(watch), false, BootNanos()});
+  if (!edge.relay_at) {
+    // It was one of any address of another edge until now.
+    for (auto& [name, other] : edges_) {
+      if (&other == &edge || other.intercept != edge.intercept || other.any_ports.empty()) continue;
+      if (const auto taken = FindUpstream(other, to)) DropUpstream(other, taken);
+    }
+    if (edge.upstreams.size() >= kMostUpstreams) {
+      DropUpstream(edge, *std::min_element(edge.upstreams.begin(), edge.upstreams.end(), [](const auto& a, const auto& b) {
+        return a->used_ns < b->used_ns;
+      }));
+    }
+    const absl::Status redirected = edge.intercept->Redirect(to, edge.port4, edge.port6);
+    if (!redirected.ok()) return redirected;
+  }
+  edge.upstreams.push_back(std::move(upstream));
+  return absl::OkStatus();
+}
+
+void RelayLoop::DropUpstream(RelayEdge& edge, const std::shared_ptr<EdgeUpstream>& upstream) {
+  const std::shared_ptr<EdgeUpstream> kept = upstream;
+  const Address to = kept->watch.address();
+  AddRefused(edge.intercept->Refused(to), edge.stats);
+  edge.intercept->Leave(to);
+  edge.upstreams.erase(std::find(edge.upstreams.begin(), edge.upstreams.end(), kept));
+}
+
+std::shared_ptr<EdgeUpstream> RelayLoop::UpstreamFor(RelayEdge& edge, const Address& to) {
+  if (auto known = FindUpstream(edge, to)) return known;
+  if (std::find(edge.any_ports.begin(), edge.any_ports.end(), to.port) == edge.any_ports.end()) return nullptr;
+  return AddUpstream(edge, to).ok() ? edge.upstreams.back() : nullptr;
+}
+
+std::shared_ptr<EdgeUpstream> RelayLoop::FirstThatAccepts(const RelayEdge& edge) {
+  for (const std::shared_ptr<EdgeUpstream>& upstream : edge.upstreams) {
+    if (upstream->watch.Accepted()) return upstream;
+  }
+  return edge.upstreams.empty() ? nullptr : edge.upstreams.front();
 }
 
 std::vector<Address> RelayLoop::Listeners(const std::string& name) const {
@@ -145,7 +235,8 @@ absl::Status RelayLoop::ClearFault(const std::string& name, Fault::KindCase kind
   if (kind == Fault::kRefuse && edge->refuse) {
     edge->refuse = false;
     Mirror(*edge);
-    const bool mirrored = std::find(edge->refusing.begin(), edge->refusing.end(), false) == edge->refusing.end();
+    const bool mirrored = std::all_of(edge->upstreams.begin(), edge->upstreams.end(),
+                                      [](const auto& upstream) { return upstream->refusing; });
     if (edge->listeners.empty() && !mirrored && !closing_) return OpenListener(*edge, *edge->relay_at);
     return absl::OkStatus();
   }
@@ -205,12 +296,8 @@ EdgeStats RelayLoop::Stats(const std::string& name) {
   stats.set_at_ns(BootNanos());
   stats.set_open_connections(static_cast<int64_t>(ConnectionsOf(*edge).size()));
   if (edge->intercept != nullptr) {
-    for (const Upstream& upstream : edge->upstreams) {
-      for (const auto& [process, count] : edge->intercept->Refused(upstream.address())) {
-        stats.set_refused(stats.refused() + count);
-        if (process != 0) (*stats.mutable_refused_by())[process] += count;
-      }
-    }
+    for (const auto& upstream : edge->upstreams) AddRefused(edge->intercept->Refused(upstream->watch.address()), stats);
+    for (const uint16_t port : edge->any_ports) AddRefused(edge->intercept->Refused(AnyAddress(port)), stats);
     if (!edge->relay_at && !edge->listeners.empty()) {
       for (const auto& [process, count] : edge->intercept->Attempts(edge->listeners.front().at.port)) {
         stats.set_attempts(stats.attempts() + count);
@@ -264,7 +351,11 @@ void RelayLoop::PauseListener(RelayEdge& edge, int fd) {
 }
 
 void RelayLoop::LookAtUpstreams(RelayEdge& edge) {
-  for (Upstream& upstream : edge.upstreams) upstream.Accepts();
+  const size_t looks = std::min(edge.upstreams.size(), kMostLooks);
+  for (size_t i = 0; i < looks; ++i) {
+    edge.next_look = (edge.next_look + 1) % edge.upstreams.size();
+    edge.upstreams[edge.next_look]->watch.Accepts();
+  }
   for (Listener& listener : edge.listeners) {
     if (!listener.paused) continue;
     listener.paused = false;
@@ -276,13 +367,13 @@ void RelayLoop::LookAtUpstreams(RelayEdge& edge) {
 void RelayLoop::Mirror(RelayEdge& edge) {
   if (closing_) return;
   bool any_accepts = false;
-  for (size_t i = 0; i < edge.upstreams.size(); ++i) {
-    const bool refuses = !edge.upstreams[i].Accepted();
+  for (const std::shared_ptr<EdgeUpstream>& upstream : edge.upstreams) {
+    const bool refuses = !upstream->watch.Accepted();
     any_accepts |= !refuses;
-    if (refuses == edge.refusing[i]) continue;
-    edge.refusing[i] = refuses;
+    if (refuses == upstream->refusing) continue;
+    upstream->refusing = refuses;
     if (edge.intercept != nullptr && !edge.relay_at) {
-      edge.intercept->SetRefusing(edge.upstreams[i].address(), refuses).IgnoreError();
+      edge.intercept->SetRefusing(upstream->watch.address(), refuses).IgnoreError();
     }
   }
   if (!edge.relay_at) return;

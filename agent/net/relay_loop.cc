@@ -151,26 +151,28 @@ void RelayLoop::Accept(RelayEdge& edge, int listener) {
     }
     SetLinger(fd.get(), true);  // from here on, closing it resets it
     SetNoDelay(fd.get());
-    size_t upstream = 0;
+    std::shared_ptr<EdgeUpstream> upstream;
     uint32_t source_pid = 0;
     if (edge.intercept != nullptr && !edge.relay_at) {
       // Who was not redirected here has no business here.
       const std::optional<Intercept::Original> original = edge.intercept->TakeOriginal(FromSockaddr(storage));
       if (!original) continue;
-      while (upstream < edge.upstreams.size() && !(edge.upstreams[upstream].address() == original->to)) ++upstream;
-      if (upstream == edge.upstreams.size()) continue;
+      upstream = UpstreamFor(edge, original->to);
       source_pid = original->process;
+    } else {
+      upstream = FirstThatAccepts(edge);
     }
+    if (upstream == nullptr) continue;
     if (edge.taker) {
       edge.stats.set_connections(edge.stats.connections() + 1);
-      edge.taker(std::move(fd), edge.relay_at.value_or(edge.upstreams[upstream].address()));
+      edge.taker(std::move(fd), edge.relay_at.value_or(upstream->watch.address()));
       continue;
     }
-    Connect(edge, edge.upstreams[upstream], std::move(fd), source_pid);
+    Connect(edge, std::move(upstream), std::move(fd), source_pid);
   }
 }
 
-void RelayLoop::Connect(RelayEdge& edge, Upstream& upstream, Fd service, uint32_t source_pid) {
+void RelayLoop::Connect(RelayEdge& edge, std::shared_ptr<EdgeUpstream> upstream, Fd service, uint32_t source_pid) {
   const int64_t now = BootNanos();
   const uint64_t id = next_id_++;
   auto made = std::make_unique<Connection>(&edge, id, edge.parse_http, now, [this, id](const SeenCall& call) {
@@ -184,7 +186,8 @@ void RelayLoop::Connect(RelayEdge& edge, Upstream& upstream, Fd service, uint32_
   connections_[id] = std::move(made);
   connection.service = std::move(service);
   connection.source_pid = source_pid;
-  connection.upstream = &upstream;
+  connection.upstream = upstream;
+  upstream->used_ns = now;
   edge.stats.set_connections(edge.stats.connections() + 1);
   connection.shape.EnrollNew(now);
   if (!MeetFate(connection)) return;
@@ -195,14 +198,14 @@ void RelayLoop::Connect(RelayEdge& edge, Upstream& upstream, Fd service, uint32_
 
 void RelayLoop::StartConnect(Connection& connection) {
   const uint64_t id = connection.id;
-  const Upstream& upstream = *connection.upstream;
-  absl::StatusOr<Fd> fd = connection.edge->ns->Socket(upstream.address().Family(), SOCK_STREAM | SOCK_NONBLOCK);
+  const Address to = connection.upstream->watch.address();
+  absl::StatusOr<Fd> fd = connection.edge->ns->Socket(to.Family(), SOCK_STREAM | SOCK_NONBLOCK);
   if (!fd.ok()) return End(id, CONNECT_REFUSED, false);
   connection.dependency = *std::move(fd);
   SetLinger(connection.dependency.get(), true);
   SetNoDelay(connection.dependency.get());
   sockaddr_storage storage;
-  const socklen_t length = upstream.address().ToSockaddr(storage);
+  const socklen_t length = to.ToSockaddr(storage);
   if (connect(connection.dependency.get(), reinterpret_cast<sockaddr*>(&storage), length) == 0) {
     connection.connected = true;
   } else if (errno != EINPROGRESS) {
@@ -225,7 +228,7 @@ bool RelayLoop::FinishConnect(Connection& connection) {
 
 void RelayLoop::ConnectFailed(Connection& connection, int error) {
   if (error == ECONNREFUSED) {
-    connection.upstream->NoteRefused();
+    connection.upstream->watch.NoteRefused();
     EdgeStats& stats = connection.edge->stats;
     stats.set_refused(stats.refused() + 1);
     if (connection.source_pid != 0) ++(*stats.mutable_refused_by())[connection.source_pid];

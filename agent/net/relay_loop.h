@@ -31,6 +31,7 @@ class RelayLoop {
   void Do(absl::FunctionRef<void()> work);
 
   absl::Status Open(const Relay::EdgeOptions& options, const NetNamespace& ns);
+  absl::Status SetAddresses(const std::string& name, const std::vector<Address>& to);
   std::vector<Address> Listeners(const std::string& name) const;
   absl::Status SetFault(const Fault& fault, uint64_t seed);
   absl::Status ClearFault(const std::string& name, Fault::KindCase kind);
@@ -69,6 +70,16 @@ class RelayLoop {
   void CloseListeners(RelayEdge& edge);
   // Until the next look: it would be reported for ever.
   void PauseListener(RelayEdge& edge, int fd);
+  // What listens for redirected connects or at relay_at.
+  absl::Status OpenListeners(RelayEdge& edge);
+  // Null: the edge has no such address.
+  std::shared_ptr<EdgeUpstream> FindUpstream(const RelayEdge& edge, const Address& to) const;
+  absl::Status AddUpstream(RelayEdge& edge, const Address& to);
+  // REQUIRES: the edge is redirected.
+  void DropUpstream(RelayEdge& edge, const std::shared_ptr<EdgeUpstream>& upstream);
+  // To which address of its edge a connection goes; null: none.
+  std::shared_ptr<EdgeUpstream> UpstreamFor(RelayEdge& edge, const Address& to);
+  static std::shared_ptr<EdgeUpstream> FirstThatAccepts(const RelayEdge& edge);
   void LookAtUpstreams(RelayEdge& edge);
   // Refuses where the dependency refuses, or a fault does.
   void Mirror(RelayEdge& edge);
@@ -77,7 +88,7 @@ class RelayLoop {
 
   // Connections. Bytes take this way: Read -> Enter -> Pass -> (the shaper) -> Write.
   void Accept(RelayEdge& edge, int listener);
-  void Connect(RelayEdge& edge, Upstream& upstream, Fd service, uint32_t source_pid);
+  void Connect(RelayEdge& edge, std::shared_ptr<EdgeUpstream> upstream, Fd service, uint32_t source_pid);
   void StartConnect(Connection& connection);
   bool FinishConnect(Connection& connection);  // false, here and below: the connection is gone
   void ConnectFailed(Connection& connection, int error);

@@ -312,7 +312,8 @@ class Resolver::Loop {
 
   void OnAnswer(const Asker& asker, std::string message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const DnsQuestion question =
-        rules_.empty() ? DnsQuestion() : ReadQuestion(message, /*answer=*/true);
+        rules_.empty() && !options_.on_answer ? DnsQuestion() : ReadQuestion(message, /*answer=*/true);
+    if (options_.on_answer && question.kind == DnsQuestion::kQuestion) options_.on_answer(question.name, AddressesIn(message));
     const Rule* rule = question.kind == DnsQuestion::kQuestion ? RuleFor(question) : nullptr;
     if (rule == nullptr || rule->dns.answer() != Dns::ANSWER_DELAYED) return Send(asker, message);
     Hold({asker, rule->fault, question.ToString(), std::move(message), /*is_query=*/false, BootNanos()}, rule->delay_ns);

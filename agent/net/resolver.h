@@ -1,8 +1,10 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -32,6 +34,8 @@ class Resolver {
     std::optional<Address> at;          // listen here, and forward to `nameserver`
     std::optional<Address> nameserver;  // required with `at`
     DnsRedirect* redirect = nullptr;    // without `at`: doors are opened for it; outlives the resolver
+    // Called with what a server answered, before it is passed on. Optional.
+    std::function<void(const std::string& name, const std::vector<Address>& addresses)> on_answer = nullptr;
   };
   // Opens its sockets inside `ns`, which outlives it.
   static absl::StatusOr<std::unique_ptr<Resolver>> Open(const NetNamespace& ns, const Options& options);

@@ -15,7 +15,7 @@ namespace squall {
 
 constexpr int64_t kProbeEveryNs = 50'000'000;
 
-absl::StatusOr<Upstream> Upstream::Watch(const NetNamespace& ns, const Address& address) {
+absl::StatusOr<Upstream> Upstream::Watch(const NetNamespace& ns, const Address& address, const Upstream* like) {
   Upstream upstream;
   upstream.address_ = address;
   upstream.ns_ = &ns;
@@ -27,9 +27,10 @@ absl::StatusOr<Upstream> Upstream::Watch(const NetNamespace& ns, const Address& 
   sockaddr_storage storage;
   const socklen_t length = any_port.ToSockaddr(storage);
   upstream.local_ = bind(test->get(), reinterpret_cast<sockaddr*>(&storage), length) == 0;
-  if (upstream.local_) {
+  if (upstream.local_ && like != nullptr) upstream.diag_ = like->diag_;
+  if (upstream.local_ && upstream.diag_ == nullptr) {
     absl::StatusOr<Fd> diag = ns.Socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
-    if (diag.ok()) upstream.diag_ = *std::move(diag);
+    if (diag.ok()) upstream.diag_ = std::make_shared<const Fd>(*std::move(diag));
   }
   upstream.accepts_ = upstream.local_ && upstream.diag_ ? upstream.HasListener() : true;
   return upstream;
@@ -63,9 +64,9 @@ bool Upstream::HasListener() {
     memcpy(ask.request.id.idiag_src, &address_.ip, 16);
     memcpy(ask.request.id.idiag_dst, &address_.ip, 16);
   }
-  if (send(diag_.get(), &ask, sizeof(ask), 0) != static_cast<ssize_t>(sizeof(ask))) return true;
+  if (send(diag_->get(), &ask, sizeof(ask), 0) != static_cast<ssize_t>(sizeof(ask))) return true;
   char answer[8192];
-  const ssize_t size = recv(diag_.get(), answer, sizeof(answer), MSG_DONTWAIT);
+  const ssize_t size = recv(diag_->get(), answer, sizeof(answer), MSG_DONTWAIT);
   if (size < static_cast<ssize_t>(sizeof(nlmsghdr))) return true;
   const auto* header = reinterpret_cast<const nlmsghdr*>(answer);
   if (header->nlmsg_type == NLMSG_ERROR) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <memory>
+
 #include "absl/status/statusor.h"
 #include "agent/net/address.h"
 #include "agent/net/netns.h"
@@ -11,7 +13,8 @@ namespace squall {
 // connect tells, and only after a connect of the service was refused. Not thread-safe.
 class Upstream {
  public:
-  static absl::StatusOr<Upstream> Watch(const NetNamespace& ns, const Address& address);
+  // `like`, when it is not null, is one of the same namespace: the kernel is asked through its socket.
+  static absl::StatusOr<Upstream> Watch(const NetNamespace& ns, const Address& address, const Upstream* like = nullptr);
 
   // Looks. Call it every few milliseconds.
   bool Accepts();
@@ -31,7 +34,7 @@ class Upstream {
   Address address_;
   bool local_ = false;
   bool accepts_ = true;
-  Fd diag_;
+  std::shared_ptr<const Fd> diag_;  // null: the kernel cannot be asked
   Fd probe_;
   int64_t next_probe_ns_ = 0;
   const NetNamespace* ns_ = nullptr;  // outlives this

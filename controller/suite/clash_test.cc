@@ -78,11 +78,12 @@ services:
   d: {attach: {command: "/usr/bin/d --port=7006"}}
 edges:
   e: {from: a, to: "db.example:7007", relay_at: "127.0.0.1:7008"}
+  f: {from: a, to: ["*:7010", "[::1]:7011"]}
 load:
   l: {http: {url: "http://127.0.0.1:7009?x=9999"}, rate: 1/s}
   m: {http: {url: "http://example.test/"}, rate: 1/s}
 )"),
-              ElementsAre(80, 7001, 7002, 7003, 7004, 7005, 7006, 7007, 7008, 7009));
+              ElementsAre(80, 7001, 7002, 7003, 7004, 7005, 7006, 7007, 7008, 7009, 7010, 7011));
 }
 
 TEST(Clash, IsThereBetweenTwoThatAttachSinceTheyMayMeanTheSame) {
