@@ -129,8 +129,9 @@ Refusals ConnectsWithin(const Timeline& timeline, absl::string_view edge, int64_
   for (size_t i = 1; i < stats.size(); ++i) {
     const int64_t count = ConnectsOf(stats[i], source) - ConnectsOf(stats[i - 1], source);
     if (count <= 0 || stats[i].at_ns() <= begin_ns || stats[i - 1].at_ns() >= end_ns) continue;
-    if (!tried.first_ns) tried.first_ns = std::min(stats[i].at_ns(), end_ns);
-    if (stats[i - 1].at_ns() >= begin_ns && stats[i].at_ns() <= end_ns) tried.count += count;
+    if (stats[i].at_ns() > end_ns) break;  // they may have come afterwards
+    if (!tried.first_ns) tried.first_ns = stats[i].at_ns();
+    if (stats[i - 1].at_ns() >= begin_ns) tried.count += count;
   }
   return tried;
 }

@@ -56,7 +56,7 @@ Refusals RefusalsWithin(const Timeline& timeline, absl::string_view edge, int64_
 // Whether connects over the edge were counted at all.
 bool ConnectsCounted(const Timeline& timeline, absl::string_view edge);
 // The same of all connects that were tried. The counter is looked at about once a second: `count` holds what was sure to be
-// in the span, and `first_ns` is the end of the first look in which one may have been.
+// in the span, and `first_ns` is the first look in it that tells of one, which may have been before `begin_ns`.
 Refusals ConnectsWithin(const Timeline& timeline, absl::string_view edge, int64_t begin_ns, int64_t end_ns,
                         std::optional<uint32_t> source = std::nullopt);
 

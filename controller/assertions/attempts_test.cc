@@ -79,7 +79,7 @@ TEST(Connects, AreThoseThatAreSureToBeOfTheSpan) {
   EXPECT_EQ(all.count, 4);
   EXPECT_EQ(all.first_ns, Ns(2));
   EXPECT_EQ(ConnectsWithin(timeline, "recommend", Ns(1), Ns(4), 7).count, 1);
-  EXPECT_EQ(ConnectsWithin(timeline, "recommend", Ns(3.2), Ns(3.8)).first_ns, Ns(3.8));
+  EXPECT_EQ(ConnectsWithin(timeline, "recommend", Ns(3.2), Ns(3.8)).first_ns, std::nullopt);
 }
 
 TEST(Attempts, HasNoBinsInAnEmptySpan) { EXPECT_EQ(Within(TimelineBuilder(), 2, 1).bins(), 0u); }

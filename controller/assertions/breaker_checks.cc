@@ -106,6 +106,44 @@ Finding OpensByMetric(const BreakerScene& scene, const StateSpans& own, std::opt
   return finding;
 }
 
+// When the load first learned that something is wrong while the fault acted: an answer that is not ok, or late.
+std::optional<int64_t> FirstFelt(const BreakerScene& scene) {
+  std::optional<int64_t> first_ns;
+  const auto found = scene.timeline->requests.find(scene.load->name());
+  if (found == scene.timeline->requests.end()) return first_ns;
+  for (const Request& request : IntendedWithin(found->second, scene.begin_ns, scene.over_ns)) {
+    if (request.outcome == ABANDONED || request.end_ns > scene.over_ns) continue;
+    if (request.outcome == OK && request.AnswerNs() <= scene.fail_fast_ns) continue;
+    if (!first_ns || request.end_ns < *first_ns) first_ns = request.end_ns;
+  }
+  return first_ns;
+}
+
+// By when it must have opened where calls vanish: what is answered before may still have been tried.
+int64_t OpenBy(const BreakerScene& scene, int64_t opened_ns) {
+  return std::max(opened_ns, FirstFelt(scene).value_or(opened_ns) + Nanos(scene.spec->opens_within()));
+}
+
+// No connect was tried: it has learned from the connections that it had. That its answers are fast from the end of its time
+// on tells it from one that goes on waiting on them, which the check for that finds out.
+Finding OpensUntried(const BreakerScene& scene, std::optional<int64_t>* opened_ns) {
+  if (!FirstFelt(scene)) return Unexercised(scene);
+  const int64_t within_ns = Nanos(scene.spec->opens_within());
+  const int64_t by_ns = OpenBy(scene, scene.begin_ns);
+  Finding finding{"opens", Verdict::PASS};
+  if (scene.Expected(by_ns, scene.over_ns) < kExpectedToTell) {
+    finding.result = Verdict::INCONCLUSIVE;
+    finding.text = absl::StrCat("no connect over edge ", scene.spec->edge(), " was tried, but the fault was over before ",
+                                HumanNanos(within_ns), " in which it must open and some calls beyond");
+    finding.advice = "raise the fault's `for`, or lower `opens_within`";
+    return finding;
+  }
+  *opened_ns = by_ns;
+  finding.text = absl::StrCat("opened within its ", HumanNanos(within_ns), ": no connect over edge ", scene.spec->edge(),
+                              " was tried after the connections that it had");
+  return finding;
+}
+
 // Calls are few, and come evenly nevertheless.
 Finding OpensInAnotherShape(const BreakerScene& scene, int64_t from_ns, int64_t to_ns) {
   const double expected = scene.Expected(from_ns, to_ns);
@@ -138,7 +176,8 @@ std::vector<const Request*> AnswersWhileOpen(const BreakerScene& scene, int64_t 
   std::vector<const Request*> answers;
   if (scene.peer_dead || scene.calls_hidden) {
     // A probe of a dead peer is refused at once: no need to tell it apart.
-    CollectAnswers(scene, opened_ns, scene.AliveFrom(opened_ns), /*probed=*/false, answers);
+    const int64_t from_ns = scene.by_connects ? OpenBy(scene, opened_ns) : opened_ns;
+    CollectAnswers(scene, from_ns, scene.AliveFrom(opened_ns), /*probed=*/false, answers);
     return answers;
   }
   // The probes of several breakers come that much closer.
@@ -175,6 +214,7 @@ Finding CheckOpens(const BreakerScene& scene, const StateSpans& own, std::option
   const BreakerScene::Failures failures = scene.FailedCalls();
   const bool untold = !failures.first_ns || (scene.calls_hidden && !scene.by_connects);
   if (untold && scene.calls_hidden && !own.empty()) return OpensByMetric(scene, own, opened_ns);
+  if (scene.by_connects && !failures.connects) return OpensUntried(scene, opened_ns);
   if (untold) return Unexercised(scene);
   const int64_t within_ns = Nanos(scene.spec->opens_within());
   const bool counted = scene.peer_dead || scene.by_connects;  // nothing is seen but counts

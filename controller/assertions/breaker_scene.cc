@@ -172,6 +172,7 @@ BreakerScene::Failures BreakerScene::FailedCalls() const {
   if (!by_connects) return failures;
   // Those that hang are not seen to fail: the clock starts with the first that is tried.
   const Refusals tried = ConnectsWithin(*timeline, spec->edge(), begin_ns, over_ns, source);
+  failures.connects = tried.first_ns.has_value();
   failures.count = std::max(failures.count, tried.count);
   if (tried.first_ns && (!failures.first_ns || *tried.first_ns < *failures.first_ns)) failures.first_ns = tried.first_ns;
   return failures;

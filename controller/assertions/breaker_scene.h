@@ -55,6 +55,7 @@ struct BreakerScene {
   struct Failures {
     int64_t count = 0;
     std::optional<int64_t> first_ns;  // when the service could know
+    bool connects = false;            // `by_connects`: some were tried
   };
   Failures FailedCalls() const;
   // Calls that started in (from_ns, to_ns).

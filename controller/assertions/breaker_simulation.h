@@ -35,6 +35,7 @@ struct SimulatedBreaker {
   std::string hides = "";     // the fault under which no call arrives, as TimelineBuilder::Hides has it; empty: another
   double hangs_ms = 300;      // how long the service waits for a connect that vanishes
   bool pooled = true;         // it keeps its connections: only what it tries in vain needs connects
+  int pool = 0;               // so many calls hang on connections that it has before one needs another
   bool counted = true;        // connects are counted
   bool wedges = false;    // waits for ever for a probe that failed
   bool tries_on = false;  // one that does not close goes on probing
@@ -116,7 +117,9 @@ class Simulation {
           in_a_row_ = 0;
         }
       }
-      if (!breaker_.hides.empty() && (failing || !breaker_.pooled)) connects_.push_back(at);
+      if (!breaker_.hides.empty() && (failing || !breaker_.pooled) && !(failing && breaker_.pool-- > 0)) {
+        connects_.push_back(at);
+      }
       if (breaker_.cut && at < kInjected && at + 1.5 * TimelineBuilder::kEverySeconds > kInjected) {
         builder_.Add(at, Reply{7, DEGRADED}).AddCall(at + 0.001, 6, PEER_LEFT, source_pid_);
       } else if (!failing) {

@@ -417,11 +417,38 @@ TEST(CircuitBreakerWhereCallsVanish, IsInconclusiveWhereNobodyCountsTheConnects)
   }
 }
 
-TEST(CircuitBreakerWhereCallsVanish, IsInconclusiveWhenNothingWasTried) {
-  // Its connections hang, and it makes no other.
+TEST(CircuitBreakerWhereCallsVanish, PassesWhenTheConnectionsThatItHadWereEnoughToOpenIt) {
+  for (const int pool : {3, 50, 64, 90, 1000}) {
+    for (const double opens_late : {0.0, 1.5}) {
+      SimulatedBreaker breaker = Hidden("blackhole");
+      breaker.pool = pool;
+      breaker.opens_late = opens_late;
+      const Verdict verdict = Judged(breaker);
+      EXPECT_EQ(verdict.result(), Verdict::PASS) << pool << verdict.DebugString();
+      if (pool == 1000) {
+        EXPECT_THAT(verdict.reason(), HasSubstr("opened within its 5 s: no connect"));
+      }
+    }
+  }
+}
+
+TEST(CircuitBreakerWhereCallsVanish, FailsWhenItWaitsForEverOnTheConnectionsThatItHad) {
+  // As one whose calls share a connection: it tries no other, and has no breaker.
+  SimulatedBreaker breaker = Hidden("partition");
+  breaker.pool = 1 << 20;
+  breaker.trips_at = 0;
+  const Verdict verdict = Judged(breaker);
+  EXPECT_EQ(verdict.result(), Verdict::FAIL) << verdict.DebugString();
+  EXPECT_THAT(verdict.reason(), HasSubstr("p99 of the answers while it was open is 302"));
+  CircuitBreaker spec = OpenFor2s();
+  spec.mutable_opens_within()->set_seconds(9);
+  spec.mutable_opens_within()->set_nanos(900'000'000);
+  EXPECT_EQ(Judged(breaker, spec).result(), Verdict::INCONCLUSIVE);
+}
+
+TEST(CircuitBreakerWhereCallsVanish, IsInconclusiveWhenNothingWasTriedAndNobodyFeltIt) {
   TimelineBuilder builder;
-  builder.Hides("blackhole", kInjected, kHealed).Answer(0, kInjected, Reply{}).Answer(kInjected, kHealed, Reply{302, DEGRADED});
-  builder.Answer(kHealed, kEnd, Reply{});
+  builder.Hides("blackhole", kInjected, kHealed).Answer(0, kEnd, Reply{});
   for (double at = 0; at < kEnd; at += TimelineBuilder::kEverySeconds) {
     if (at < kInjected || at >= kHealed) builder.AddCall(at, 5, ANSWERED);
   }
