@@ -56,6 +56,7 @@ Session::Session(std::string run_id, std::string holder, absl::Duration lease, a
     events_.Push(std::move(record));
   });
   relay_ = std::make_unique<Relay>([this](const std::string& edge, const SeenCall& call) { calls_.Add(edge, call); });
+  queued_edges_ = std::make_unique<QueuedEdges>(&services_, relay_.get());
   watcher_ = std::thread([this] { Watch(); });
 }
 
@@ -81,6 +82,8 @@ absl::StatusOr<PrepareReply> Session::Prepare(const PrepareRequest& request) {
   if (!names.ok()) return names;
   const absl::Status packets = PacketHooks::Prepare(request.scenario());
   if (!packets.ok()) return packets;
+  const absl::Status queued = QueuedEdges::Prepare(request.scenario(), reply);
+  if (!queued.ok()) return queued;
   request_ = request;
   {
     absl::MutexLock shown_lock(&shown_mutex_);
@@ -176,7 +179,9 @@ absl::Status Session::OpenEdge(const Edge& edge) {
     if (!to.ok()) return to.status();
     options.to.insert(options.to.end(), to->begin(), to->end());
   }
-  if (edge.protocol() == Edge::PROTOCOL_UDP) return packet_hooks_.SetAddresses(edge, options.to);
+  absl::Status known = queued_edges_->SetAddresses(edge, options.to);
+  if (known.ok() && edge.protocol() == Edge::PROTOCOL_UDP) known = packet_hooks_.SetAddresses(edge, options.to);
+  if (!known.ok() || edge.protocol() == Edge::PROTOCOL_UDP) return known;
   if (!edge.relay_at().empty()) {
     const absl::StatusOr<std::vector<Address>> at = ResolveAddress(edge.relay_at());
     if (!at.ok()) return at.status();
@@ -208,7 +213,8 @@ absl::Status Session::FollowNamespace(RunningService& service, StartServicesRepl
   if (!service.IsRun()) {
     if (intercepts_.count(service.name()) > 0) {
       reply.add_notes(absl::StrCat("Connections that ", service.name(),
-                                   " opened before the run do not go through the relay: no fault reaches them."));
+                                   " opened before the run do not go through the relay: faults on packets, latency and reset reach them, "
+                                   "others do not."));
     }
     return absl::OkStatus();
   }
@@ -349,7 +355,7 @@ absl::StatusOr<FaultEvent> Session::Inject(const Fault& fault) {
   if (finished_) return absl::FailedPreconditionError("the run is over");
   if (faults_.count(fault.name()) > 0) return absl::AlreadyExistsError("the fault is injected already");
   const FaultContext context = {relay_.get(), &services_, SeedOf(request_.seed(), fault.name()), &cancelled_,
-                                main_thread_, guardian_, resolvers_.by_service(), packet_hooks_.places()};
+                                main_thread_, guardian_, resolvers_.by_service(), packet_hooks_.places(), queued_edges_.get()};
   const std::string& service = fault.has_cpu() ? fault.cpu().service() : fault.kill().service();
   if ((fault.has_kill() || fault.has_cpu()) && services_.count(service) == 0) {
     return absl::InvalidArgumentError(absl::StrCat("the run has no service '", service, "'"));
@@ -437,6 +443,7 @@ void Session::Watch() {
         for (auto& [name, intercept] : intercepts_) FollowProcesses(*services_.at(name), *intercept).IgnoreError();
         resolvers_.FollowProcesses();
         packet_hooks_.FollowProcesses();
+        queued_edges_->FollowProcesses();
       }
     }
     if (now >= next_sample) {

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "agent/events.h"
 #include "agent/faults/fault.h"
+#include "agent/faults/queued_edges.h"
 #include "agent/load/heartbeat.h"
 #include "agent/load/http_load.h"
 #include "agent/metrics/metrics_reader.h"
@@ -131,6 +132,7 @@ class Session {
   std::atomic<bool> watching_edges_ = false;  // the same for intercepts_ and resolvers_
   Resolvers resolvers_;
   PacketHooks packet_hooks_;
+  std::unique_ptr<QueuedEdges> queued_edges_;
   std::unique_ptr<Heartbeat> heartbeat_;
   std::thread watcher_;
 };

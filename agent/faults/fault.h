@@ -15,6 +15,8 @@
 
 namespace squall {
 
+class QueuedEdges;
+
 enum class HealFor {
   kFaultOver,  // the service is to be as it was
   kRunOver,    // the services that squall runs are about to be stopped: nothing is started again
@@ -41,6 +43,7 @@ struct FaultContext {
   const Guardian* guardian = nullptr;            // undoes when the agent dies
   std::map<std::string, std::unique_ptr<Resolver>>* resolvers = nullptr;  // by service; of those with a dns fault
   const PacketPlaces* packets = nullptr;  // of services with a fault on packets
+  QueuedEdges* queued_edges = nullptr;           // packets that are taken out of the kernel
 };
 
 // Never null: a switch over the kinds.
@@ -56,6 +59,9 @@ std::unique_ptr<ActiveFault> MakeRefuse(const Refuse& refuse, const FaultContext
 std::unique_ptr<ActiveFault> MakeBlackhole(const Blackhole& blackhole, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakePartition(const Partition& partition, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeLoss(const Loss& loss, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeDuplicate(const Duplicate& duplicate, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeReorder(const Reorder& reorder, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeCorrupt(const Corrupt& corrupt, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeKill(const Kill& kill, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeCpu(const Cpu& cpu, const FaultContext& context);
 

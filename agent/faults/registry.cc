@@ -32,6 +32,12 @@ std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& c
       return MakeLimitData(fault.limit_data(), context);
     case Fault::kReset:
       return MakeReset(fault.reset(), context);
+    case Fault::kDuplicate:
+      return MakeDuplicate(fault.duplicate(), context);
+    case Fault::kReorder:
+      return MakeReorder(fault.reorder(), context);
+    case Fault::kCorrupt:
+      return MakeCorrupt(fault.corrupt(), context);
     case Fault::kRefuse:
       return MakeRefuse(fault.refuse(), context);
     case Fault::kBlackhole:
@@ -40,9 +46,6 @@ std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& c
       return MakePartition(fault.partition(), context);
     case Fault::kLoss:
       return MakeLoss(fault.loss(), context);
-    case Fault::kDuplicate:
-    case Fault::kReorder:
-    case Fault::kCorrupt:
     case Fault::kHttp:
     case Fault::kGrpc:
     case Fault::kTls:

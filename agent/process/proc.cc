@@ -50,23 +50,6 @@ std::map<uint64_t, int> Listeners(const std::string& net_folder) {
   return by_inode;
 }
 
-// Socket inodes that a process holds.
-std::vector<uint64_t> SocketsOf(pid_t pid) {
-  std::vector<uint64_t> inodes;
-  const std::string folder = absl::StrCat("/proc/", pid, "/fd");
-  ForEachEntry(folder, [&](const std::string& name) {
-    char target[64];
-    const ssize_t size = readlink(absl::StrCat(folder, "/", name).c_str(), target, sizeof(target));
-    if (size <= 0) return;
-    absl::string_view link(target, static_cast<size_t>(size));
-    uint64_t inode = 0;
-    if (absl::ConsumePrefix(&link, "socket:[") && absl::ConsumeSuffix(&link, "]") && absl::SimpleAtoi(link, &inode)) {
-      inodes.push_back(inode);
-    }
-  });
-  return inodes;
-}
-
 }  // namespace
 
 std::string Slurp(const std::string& path) {
@@ -178,12 +161,28 @@ int FdCount(pid_t pid) {
   return seen ? count : -1;
 }
 
+std::vector<uint64_t> SocketInodesOf(pid_t pid) {
+  std::vector<uint64_t> inodes;
+  const std::string folder = absl::StrCat("/proc/", pid, "/fd");
+  ForEachEntry(folder, [&](const std::string& name) {
+    char target[64];
+    const ssize_t size = readlink(absl::StrCat(folder, "/", name).c_str(), target, sizeof(target));
+    if (size <= 0) return;
+    absl::string_view link(target, static_cast<size_t>(size));
+    uint64_t inode = 0;
+    if (absl::ConsumePrefix(&link, "socket:[") && absl::ConsumeSuffix(&link, "]") && absl::SimpleAtoi(link, &inode)) {
+      inodes.push_back(inode);
+    }
+  });
+  return inodes;
+}
+
 std::set<int> ListeningPorts(const std::vector<ProcessId>& pids) {
   std::set<int> ports;
   for (const ProcessId& process : pids) {
     const std::map<uint64_t, int> listeners = Listeners(absl::StrCat("/proc/", process.pid, "/net"));
     if (listeners.empty()) continue;
-    for (const uint64_t inode : SocketsOf(process.pid)) {
+    for (const uint64_t inode : SocketInodesOf(process.pid)) {
       const auto found = listeners.find(inode);
       if (found != listeners.end()) ports.insert(found->second);
     }
@@ -199,7 +198,7 @@ std::vector<pid_t> PidsListeningOn(int port) {
   std::vector<pid_t> pids;
   if (wanted.empty()) return pids;
   for (const pid_t pid : AllPids()) {
-    for (const uint64_t inode : SocketsOf(pid)) {
+    for (const uint64_t inode : SocketInodesOf(pid)) {
       if (wanted.count(inode) == 0) continue;
       pids.push_back(pid);
       break;

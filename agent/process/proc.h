@@ -44,6 +44,8 @@ std::string CommandLine(pid_t pid);
 absl::StatusOr<std::vector<int>> CoresOf(pid_t pid);
 // Descriptors open, -1 when that may not be seen.
 int FdCount(pid_t pid);
+// Inodes of the sockets that the process holds; none when that may not be seen.
+std::vector<uint64_t> SocketInodesOf(pid_t pid);
 // TCP ports on which the process's network namespace listens, and that one of `pids` holds.
 std::set<int> ListeningPorts(const std::vector<ProcessId>& pids);
 // The pids that hold a socket which listens on `port` in the agent's network namespace.
