@@ -42,7 +42,7 @@ struct FaultContext {
   MainThread* main_thread = nullptr;             // starts processes
   const Guardian* guardian = nullptr;            // undoes when the agent dies
   std::map<std::string, std::unique_ptr<Resolver>>* resolvers = nullptr;  // by service; of those with a dns fault
-  std::string folder;                                                     // what relative paths are relative to
+  std::string folder = "";                       // what relative paths are relative to
   const PacketPlaces* packets = nullptr;  // of services with a fault on packets
   QueuedEdges* queued_edges = nullptr;           // packets that are taken out of the kernel
 };

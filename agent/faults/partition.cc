@@ -2,13 +2,15 @@
 //
 // What and to whom: packets between the service and the edge's addresses or, with `isolate`, all packets of the service's sockets
 //   but those that it sends to itself, vanish in the chosen direction: of all connections, of those that begin during the fault
-//   or of those that are there. With `reject` connects of the service are refused too, and its connections through the relay
-//   are reset; what neither reaches, as datagrams and callers of an isolated service, is dropped.
+//   or of those that are there. With `reject` connects of the service are refused too, and its connections over the edge are
+//   reset, by the relay or, where none carries them, by nft; datagrams, and what an isolated service is sent, are dropped.
 // Proof: packets dropped in each direction; connects refused; connections reset.
 // Undo while the agent lives: the rule is taken away; TCP sends again by itself what was lost.
-// Undo when the agent was killed: the hooks are BPF links, which die with it.
+// Undo when the agent was killed: the hooks are BPF links, which die with it; so does the nft table, which its socket owns.
 
 #include "agent/faults/packet_fault.h"
+#include "agent/faults/queued_edges.h"
+#include "agent/net/live_reject.h"
 
 namespace squall {
 namespace {
@@ -31,27 +33,50 @@ class PartitionFault : public PacketFault {
       : PacketFault(partition.isolate().empty() ? OfEdge(context, partition.edge()) : OfService(context, partition.isolate()),
                     RuleOf(partition)),
         partition_(partition),
-        relay_(context.relay) {}
+        context_(context) {}
 
   absl::Status Inject() override {
-    const absl::Status status = PacketFault::Inject();
-    if (!status.ok() || partition_.answer() != Partition::ANSWER_REJECT || partition_.edge().empty() ||
-        partition_.connections() == Partition::CONNECTIONS_NEW) {
+    const bool resets = partition_.answer() == Partition::ANSWER_REJECT && !partition_.edge().empty() &&
+                        partition_.connections() != Partition::CONNECTIONS_NEW;
+    // Those that no relay carries answer what they are sent: before all of that is dropped.
+    absl::Status status = resets ? RejectDirect() : absl::OkStatus();
+    if (status.ok()) status = PacketFault::Inject();
+    if (!status.ok()) {
+      if (reject_) reject_->Stop().IgnoreError();
       return status;
     }
-    reset_ = relay_->ResetConnections(partition_.edge());
+    if (resets) reset_ = context_.relay->ResetConnections(partition_.edge());
     return status;
+  }
+  absl::Status Heal(HealFor reason) override {
+    const absl::Status stopped = reject_ ? reject_->Stop() : absl::OkStatus();
+    const absl::Status healed = PacketFault::Heal(reason);
+    return stopped.ok() ? healed : stopped;
   }
   Evidence Seen() override {
     Evidence evidence = PacketFault::Seen();
-    evidence.set_cut(reset_);
+    evidence.set_cut(reset_ + (reject_ ? reject_->Cut() : 0));
     return evidence;
   }
 
  private:
+  absl::Status RejectDirect() {
+    if (context_.queued_edges == nullptr) return absl::OkStatus();
+    absl::StatusOr<QueuedEdges::Direct> direct = context_.queued_edges->DirectConnections(partition_.edge(), /*bytes=*/false);
+    if (!direct.ok()) return direct.status();
+    if (direct->connections.empty()) return absl::OkStatus();
+    ns_ = std::move(direct->ns);
+    absl::StatusOr<std::unique_ptr<LiveReject>> reject = LiveReject::Start(*ns_, direct->connections);
+    if (!reject.ok()) return reject.status();
+    reject_ = *std::move(reject);
+    return absl::OkStatus();
+  }
+
   const Partition partition_;
-  Relay* const relay_;
-  int64_t reset_ = 0;
+  const FaultContext context_;
+  std::unique_ptr<NetNamespace> ns_;
+  std::unique_ptr<LiveReject> reject_;
+  int64_t reset_ = 0;  // by the relay
 };
 
 }  // namespace
