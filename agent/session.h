@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "agent/events.h"
 #include "agent/faults/fault.h"
+#include "agent/live_edges.h"
 #include "agent/load/heartbeat.h"
 #include "agent/load/http_load.h"
 #include "agent/metrics/metrics_reader.h"
@@ -62,6 +63,7 @@ class Session {
 
  private:
   struct Injected {
+    Fault spec;
     std::unique_ptr<ActiveFault> fault;
     bool healed = false;
   };
@@ -72,10 +74,11 @@ class Session {
   absl::Status OpenEdges();
   absl::Status OpenEdge(const Edge& edge);
   // A service may have gone into another network namespace when it started: its relay follows.
-  absl::Status FollowNamespace(RunningService& service, StartServicesReply& reply);
+  absl::Status FollowNamespace(RunningService& service);
   // Reads the metrics pages that an assertion needs.
   absl::Status StartMetrics();
   static absl::Status FollowProcesses(const RunningService& service, Intercept& intercept);
+  Evidence SeenOf(const Injected& injected);
   FaultEvent Tell(const std::string& fault, FaultEvent::State state, std::string message);
   void Note(const FaultEvent& event);
 
@@ -123,6 +126,7 @@ class Session {
   std::vector<std::unique_ptr<NetNamespace>> namespaces_;
   std::map<std::string, std::unique_ptr<Intercept>> intercepts_;  // by service
   std::unique_ptr<Relay> relay_;
+  LiveEdges live_edges_;
 
   // Fixed once watching_services_ is set: from then on the watching thread reads it too.
   std::map<std::string, std::unique_ptr<RunningService>> services_;
