@@ -23,10 +23,15 @@ std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& c
     case Fault::kCpu:
       return MakeCpu(fault.cpu(), context);
     case Fault::kBandwidth:
+      return MakeBandwidth(fault.bandwidth(), context);
     case Fault::kStall:
+      return MakeStall(fault.stall(), context);
     case Fault::kSlice:
+      return MakeSlice(fault.slice(), context);
     case Fault::kLimitData:
+      return MakeLimitData(fault.limit_data(), context);
     case Fault::kReset:
+      return MakeReset(fault.reset(), context);
     case Fault::kRefuse:
     case Fault::kBlackhole:
     case Fault::kPartition:

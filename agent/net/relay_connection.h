@@ -21,6 +21,7 @@ namespace squall {
 struct Listener {
   Fd fd;
   Address at;
+  bool paused = false;  // no descriptors were left to accept with
 };
 
 struct RelayEdge {
@@ -33,34 +34,31 @@ struct RelayEdge {
   std::vector<bool> refusing;
   std::vector<Listener> listeners;
   EdgeShape shape;
+  bool refuse = false;  // a fault: nobody is accepted
   EdgeStats stats;
 };
 
 struct Connection {
-  Connection(RelayEdge* of, bool parse, int64_t now, HttpTap::Observer observer)
-      : edge(of),
-        to_dependency(&of->shape, Way::kToDependency),
-        to_service(&of->shape, Way::kToService),
-        tap(parse, now, std::move(observer)) {}
+  Connection(RelayEdge* of, uint64_t number, bool parse, int64_t now, HttpTap::Observer observer)
+      : id(number), edge(of), shape(&of->shape, number), tap(parse, now, std::move(observer)) {}
   // What is on its way there.
-  Shaper& Toward(Way way) { return way == Way::kToService ? to_service : to_dependency; }
-  // The socket that bytes of that way are written to.
-  int Socket(Way way) const { return way == Way::kToService ? service.get() : dependency.get(); }
+  Shaper& Toward(Way way) { return shape.Toward(way); }
+  // The socket that bytes of that way are written to. Empty: it was reset, or is not connected yet.
+  Fd& SocketOf(Way way) { return way == Way::kToService ? service : dependency; }
 
-  uint64_t id = 0;
+  const uint64_t id;
   RelayEdge* edge;
   Fd service;     // accepted
   Fd dependency;  // connected
   uint32_t source_pid = 0;  // the process that connected; 0: not known
   Upstream* upstream = nullptr;
   bool connected = false;
-  bool touched = false;    // counted as one that latency touched
-  bool held_back = false;  // something of the calls that are open was held back
+  // Closed in order by squall: what still comes is read and thrown away, until both sides have closed too or until then.
+  int64_t lingers_until_ns = 0;  // 0: it goes on
   uint32_t service_events = 0;  // what epoll watches; 0: not in epoll
   uint32_t dependency_events = 0;
   int64_t wake_ns = kNever;  // when the loop looks at it again
-  Shaper to_dependency;
-  Shaper to_service;
+  ConnectionShape shape;
   HttpTap tap;
 };
 

@@ -1,6 +1,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +10,8 @@
 
 namespace squall {
 namespace {
+
+constexpr int kTurnsInARow = 1024;  // before other edges and new bytes are looked at
 
 absl::StatusOr<Listener> Listen(const NetNamespace& ns, const Address& at) {
   absl::StatusOr<Fd> fd = ns.Socket(at.Family(), SOCK_STREAM | SOCK_NONBLOCK);
@@ -36,6 +39,29 @@ Address Loopback(int family) {
     address.ip.s6_addr[15] = 1;
   }
   return address;
+}
+
+std::string EdgeOf(const Fault& fault) {
+  switch (fault.kind_case()) {
+    case Fault::kLatency:
+      return fault.latency().edge();
+    case Fault::kBandwidth:
+      return fault.bandwidth().edge();
+    case Fault::kSlice:
+      return fault.slice().edge();
+    case Fault::kBlackhole:
+      return fault.blackhole().edge();
+    case Fault::kStall:
+      return fault.stall().edge();
+    case Fault::kLimitData:
+      return fault.limit_data().edge();
+    case Fault::kReset:
+      return fault.reset().edge();
+    case Fault::kRefuse:
+      return fault.refuse().edge();
+    default:
+      return "";
+  }
 }
 
 }  // namespace
@@ -85,32 +111,59 @@ std::vector<Address> RelayLoop::Listeners(const std::string& name) const {
 }
 
 absl::Status RelayLoop::SetFault(const Fault& fault, uint64_t seed) {
-  if (!fault.has_latency()) return absl::UnimplementedError("the relay does not know the fault");
-  RelayEdge* edge = FindEdge(fault.latency().edge());
-  if (edge == nullptr) return absl::NotFoundError(absl::StrCat("edge ", fault.latency().edge(), " has no relay"));
-  edge->shape.latency.emplace(fault.latency(), seed);
-  FaultCount& count = edge->shape.counts[Fault::kLatency];
-  count = FaultCount();
-  count.seen.set_requested_ns(edge->shape.latency->delay_ns);
-  for (const uint64_t id : ConnectionsOf(*edge)) connections_.at(id)->touched = false;
+  const std::optional<Stage> stage = StageOf(fault.kind_case());
+  if (!stage && !fault.has_refuse()) return absl::UnimplementedError("the relay does not do this kind of fault");
+  const std::string name = EdgeOf(fault);
+  RelayEdge* edge = FindEdge(name);
+  if (edge == nullptr) return absl::NotFoundError(absl::StrCat("edge ", name, " has no relay"));
+  if (fault.has_refuse()) {
+    if (!edge->relay_at) {
+      return absl::UnimplementedError(absl::StrCat("edge ", name, " has no listener that could be closed: it is redirected"));
+    }
+    // Whoever is connected already goes on.
+    std::vector<int> listening;
+    for (const Listener& listener : edge->listeners) listening.push_back(listener.fd.get());
+    for (const int fd : listening) Accept(*edge, fd);
+    edge->shape.counts[Fault::kRefuse] = FaultCount();
+    edge->refuse = true;
+    Mirror(*edge);
+    return absl::OkStatus();
+  }
+  const int64_t now = BootNanos();
+  edge->shape.Set(fault, seed, now);
+  const std::vector<uint64_t> ids = ConnectionsOf(*edge);
+  for (const uint64_t id : ids) connections_.at(id)->shape.Enroll(*stage, /*existing=*/true, now);
+  for (const uint64_t id : ids) Move(id);
+  if (fault.has_blackhole()) Mirror(*edge);
   return absl::OkStatus();
 }
 
 absl::Status RelayLoop::ClearFault(const std::string& name, Fault::KindCase kind) {
   RelayEdge* edge = FindEdge(name);
-  if (edge == nullptr || kind != Fault::kLatency || !edge->shape.latency) return absl::OkStatus();
-  const std::vector<uint64_t> ids = ConnectionsOf(*edge);
-  const int64_t asked_ns = BootNanos();
-  for (const uint64_t id : ids) {
-    connections_.at(id)->to_dependency.ReleaseLatency();
-    connections_.at(id)->to_service.ReleaseLatency();
+  if (edge == nullptr) return absl::OkStatus();
+  if (kind == Fault::kRefuse && edge->refuse) {
+    edge->refuse = false;
+    Mirror(*edge);
+    const bool mirrored = std::find(edge->refusing.begin(), edge->refusing.end(), false) == edge->refusing.end();
+    if (edge->listeners.empty() && !mirrored && !closing_) return OpenListener(*edge, *edge->relay_at);
+    return absl::OkStatus();
   }
-  edge->shape.latency.reset();
-  for (const uint64_t id : ids) Move(id);
+  const std::optional<Stage> stage = StageOf(kind);
+  if (!stage || edge->shape.Get(*stage) == nullptr) return absl::OkStatus();
+  edge->shape.Clear(*stage);
+  if (kind == Fault::kBlackhole) Mirror(*edge);
   for (const uint64_t id : ConnectionsOf(*edge)) {
-    for (const Way way : {Way::kToDependency, Way::kToService}) {
-      const int64_t due = connections_.at(id)->Toward(way).WakeAt();
-      if (due != kNever && due > asked_ns) return absl::FailedPreconditionError("bytes are still held back");
+    Connection& connection = *connections_.at(id);
+    if (kind == Fault::kLatency) connection.shape.ReleaseLatency();
+    if (kind == Fault::kBlackhole && !connection.connected && !connection.dependency) {
+      StartConnect(connection);
+    } else {
+      Move(id);
+    }
+  }
+  for (const uint64_t id : ConnectionsOf(*edge)) {
+    if (kind == Fault::kLatency && connections_.at(id)->shape.HeldByLatency()) {
+      return absl::FailedPreconditionError("bytes are still held back");
     }
   }
   return absl::OkStatus();
@@ -158,6 +211,7 @@ std::vector<uint64_t> RelayLoop::ConnectionsOf(const RelayEdge& edge) const {
   for (const auto& [id, connection] : connections_) {
     if (connection->edge == &edge) ids.push_back(id);
   }
+  std::sort(ids.begin(), ids.end());  // as they were accepted
   return ids;
 }
 
@@ -176,8 +230,21 @@ void RelayLoop::CloseListeners(RelayEdge& edge) {
   edge.listeners.clear();
 }
 
+void RelayLoop::PauseListener(RelayEdge& edge, int fd) {
+  for (Listener& listener : edge.listeners) {
+    if (listener.fd.get() != fd) continue;
+    listener.paused = true;
+    Watch(fd, 0, Pack(Tag::kListener, static_cast<uint64_t>(fd)), EPOLL_CTL_MOD);
+  }
+}
+
 void RelayLoop::LookAtUpstreams(RelayEdge& edge) {
   for (Upstream& upstream : edge.upstreams) upstream.Accepts();
+  for (Listener& listener : edge.listeners) {
+    if (!listener.paused) continue;
+    listener.paused = false;
+    Watch(listener.fd.get(), EPOLLIN, Pack(Tag::kListener, static_cast<uint64_t>(listener.fd.get())), EPOLL_CTL_MOD);
+  }
   Mirror(edge);
 }
 
@@ -194,10 +261,26 @@ void RelayLoop::Mirror(RelayEdge& edge) {
     }
   }
   if (!edge.relay_at) return;
+  // Of a peer that is gone without a word nobody hears that it refuses.
+  any_accepts |= edge.shape.Get(Stage::kBlackhole) != nullptr;
+  any_accepts &= !edge.refuse;
   if (!any_accepts && !edge.listeners.empty()) {
     CloseListeners(edge);
   } else if (any_accepts && edge.listeners.empty()) {
     OpenListener(edge, *edge.relay_at).IgnoreError();  // tried again at the next look
+  }
+}
+
+void RelayLoop::ServeLines(RelayEdge& edge) {
+  for (const Way way : kBothWays) {
+    Bucket* bucket = edge.shape.BucketOf(way);
+    if (bucket == nullptr) continue;
+    // Each turn takes bytes out of the bucket or somebody out of the line.
+    for (int i = 0; i < kTurnsInARow; ++i) {
+      const uint64_t id = bucket->Turn(BootNanos());
+      if (id == 0) break;
+      Move(id);
+    }
   }
 }
 

@@ -16,6 +16,8 @@ namespace squall {
 namespace {
 
 constexpr int64_t kLookAtUpstreamsNs = 5'000'000;
+constexpr int kWritesInARow = 256;  // of one connection, before others have a turn
+constexpr int64_t kLingerNs = 2'000'000'000;
 
 void SetLinger(int fd, bool reset_on_close) {
   const linger value = {reset_on_close ? 1 : 0, 0};
@@ -70,6 +72,11 @@ void RelayLoop::Run() {
     const int64_t now = BootNanos();
     int64_t wake_at = next_look_ns_;
     if (!due_.empty()) wake_at = std::min(wake_at, due_.top().at_ns);
+    for (auto& [name, edge] : edges_) {
+      for (const Way way : kBothWays) {
+        if (const Bucket* bucket = edge.shape.BucketOf(way)) wake_at = std::min(wake_at, bucket->WakeAt());
+      }
+    }
     const int64_t wait = std::max<int64_t>(0, wake_at - now);
     const timespec timeout = {wait / 1'000'000'000, wait % 1'000'000'000};
     const int count = epoll_pwait2(epoll_.get(), events.data(), static_cast<int>(events.size()), &timeout, nullptr);
@@ -78,6 +85,7 @@ void RelayLoop::Run() {
       HandleEvent(event.events, event.data.u64);
     }
     MoveDue();
+    for (auto& [name, edge] : edges_) ServeLines(edge);
     if (BootNanos() >= next_look_ns_) {
       for (auto& [name, edge] : edges_) LookAtUpstreams(edge);
       next_look_ns_ = BootNanos() + kLookAtUpstreamsNs;
@@ -121,6 +129,7 @@ void RelayLoop::HandleEvent(uint32_t events, uint64_t data) {
   const auto found = connections_.find(id);
   if (found == connections_.end()) return;
   Connection& connection = *found->second;
+  if (!(tag == Tag::kService ? connection.service : connection.dependency)) return;  // reset meanwhile
   if (tag == Tag::kDependency && !connection.connected) {
     if (!FinishConnect(connection)) return;
   } else if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
@@ -135,7 +144,11 @@ void RelayLoop::Accept(RelayEdge& edge, int listener) {
     sockaddr_storage storage;
     socklen_t length = sizeof(storage);
     Fd fd(accept4(listener, reinterpret_cast<sockaddr*>(&storage), &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (!fd) return;
+    if (!fd) {
+      const bool none_left = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+      if (none_left) PauseListener(edge, listener);
+      return;
+    }
     SetLinger(fd.get(), true);  // from here on, closing it resets it
     SetNoDelay(fd.get());
     size_t upstream = 0;
@@ -155,35 +168,40 @@ void RelayLoop::Accept(RelayEdge& edge, int listener) {
 void RelayLoop::Connect(RelayEdge& edge, Upstream& upstream, Fd service, uint32_t source_pid) {
   const int64_t now = BootNanos();
   const uint64_t id = next_id_++;
-  auto connection = std::make_unique<Connection>(&edge, edge.parse_http, now, [this, id](const SeenCall& call) {
+  auto made = std::make_unique<Connection>(&edge, id, edge.parse_http, now, [this, id](const SeenCall& call) {
     Connection& of = *connections_.at(id);
-    if (of.held_back) {
-      Evidence& evidence = of.edge->shape.counts[Fault::kLatency].seen;
-      evidence.set_calls(evidence.calls() + 1);
-    }
-    if (of.tap.OpenCalls() == 0) of.held_back = false;
+    of.shape.CallEnded(/*last=*/of.tap.OpenCalls() == 0);
     SeenCall seen = call;
     seen.source_pid = of.source_pid;
     sink_(of.edge->name, seen);
   });
-  connection->id = id;
-  connection->service = std::move(service);
-  connection->source_pid = source_pid;
-  connection->upstream = &upstream;
+  Connection& connection = *made;
+  connections_[id] = std::move(made);
+  connection.service = std::move(service);
+  connection.source_pid = source_pid;
+  connection.upstream = &upstream;
   edge.stats.set_connections(edge.stats.connections() + 1);
-  absl::StatusOr<Fd> fd = edge.ns->Socket(upstream.address().Family(), SOCK_STREAM | SOCK_NONBLOCK);
-  Connection& kept = *connection;
-  connections_[id] = std::move(connection);
+  connection.shape.EnrollNew(now);
+  if (!MeetFate(connection)) return;
+  if (edge.shape.Get(Stage::kBlackhole) == nullptr && connection.lingers_until_ns == 0) return StartConnect(connection);
+  if (connection.lingers_until_ns == 0) connection.shape.Touch(Stage::kBlackhole);
+  Move(id);
+}
+
+void RelayLoop::StartConnect(Connection& connection) {
+  const uint64_t id = connection.id;
+  const Upstream& upstream = *connection.upstream;
+  absl::StatusOr<Fd> fd = connection.edge->ns->Socket(upstream.address().Family(), SOCK_STREAM | SOCK_NONBLOCK);
   if (!fd.ok()) return End(id, CONNECT_REFUSED, false);
-  kept.dependency = *std::move(fd);
-  SetLinger(kept.dependency.get(), true);
-  SetNoDelay(kept.dependency.get());
+  connection.dependency = *std::move(fd);
+  SetLinger(connection.dependency.get(), true);
+  SetNoDelay(connection.dependency.get());
   sockaddr_storage storage;
   const socklen_t length = upstream.address().ToSockaddr(storage);
-  if (connect(kept.dependency.get(), reinterpret_cast<sockaddr*>(&storage), length) == 0) {
-    kept.connected = true;
+  if (connect(connection.dependency.get(), reinterpret_cast<sockaddr*>(&storage), length) == 0) {
+    connection.connected = true;
   } else if (errno != EINPROGRESS) {
-    return ConnectFailed(kept, errno);
+    return ConnectFailed(connection, errno);
   }
   Move(id);
 }
@@ -213,16 +231,13 @@ void RelayLoop::ConnectFailed(Connection& connection, int error) {
 }
 
 bool RelayLoop::Read(Connection& connection, Way way, bool broken) {
+  if (connection.lingers_until_ns > 0) return Linger(connection, way);
   const Shaper& shaper = connection.Toward(way);
-  const int fd = connection.Socket(Back(way));
-  const CallResult who_left = way == Way::kToDependency ? CALLER_LEFT : PEER_LEFT;
+  const int fd = connection.SocketOf(Back(way)).get();
   for (int i = 0; i < 16 && !shaper.end_read() && !shaper.Full(); ++i) {
     const ssize_t size = read(fd, read_buffer_, sizeof(read_buffer_));
     if (size < 0 && (errno == EAGAIN || errno == EINTR)) return true;
-    if (size < 0) {
-      End(connection.id, who_left, /*orderly=*/false);
-      return false;
-    }
+    if (size < 0) return Broken(connection, way);
     Enter(connection, way, absl::string_view(read_buffer_, static_cast<size_t>(size)), BootNanos());
     if (static_cast<size_t>(size) < sizeof(read_buffer_) && size > 0) break;
   }
@@ -230,11 +245,26 @@ bool RelayLoop::Read(Connection& connection, Way way, bool broken) {
     int error = 0;
     socklen_t length = sizeof(error);
     getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
-    if (error != 0) {
-      End(connection.id, who_left, /*orderly=*/false);
-      return false;
-    }
+    if (error != 0) return Broken(connection, way);
   }
+  return true;
+}
+
+bool RelayLoop::Broken(Connection& connection, Way way) {
+  const CallResult who_left = way == Way::kToDependency ? CALLER_LEFT : PEER_LEFT;
+  const int64_t now = BootNanos();
+  Shaper& shaper = connection.Toward(way);
+  shaper.PutEnd(Shaper::End::kReset, now);
+  // Without anything that holds it back, or anybody to pass it on to, it is over.
+  if (!connection.connected || !connection.SocketOf(way) || shaper.Next(now).end == Shaper::End::kReset) {
+    End(connection.id, who_left, /*orderly=*/false);
+    return false;
+  }
+  // Who has left waits no longer; what a silent peer did is not known yet.
+  if (way == Way::kToDependency) connection.tap.OnClose(who_left, now);
+  connection.SocketOf(Back(way)).Reset();
+  (way == Way::kToDependency ? connection.service_events : connection.dependency_events) = 0;
+  connection.Toward(Back(way)).Drop();
   return true;
 }
 
@@ -256,50 +286,67 @@ void RelayLoop::Enter(Connection& connection, Way way, absl::string_view bytes, 
 
 void RelayLoop::Pass(Connection& connection, Way way, absl::string_view bytes, int64_t now_ns) {
   Shaper& shaper = connection.Toward(way);
-  const bool held_back = bytes.empty() ? shaper.PutEnd(now_ns) : shaper.Put(bytes, now_ns);
-  if (!held_back) return;
-  Evidence& seen = connection.edge->shape.counts[Fault::kLatency].seen;
-  if (!connection.touched) seen.set_connections(seen.connections() + 1);
-  connection.touched = true;
-  connection.held_back = true;  // its open calls count when they end
+  if (bytes.empty()) {
+    shaper.PutEnd(Shaper::End::kFin, now_ns);
+  } else {
+    shaper.Put(bytes, now_ns);
+  }
 }
 
 void RelayLoop::Move(uint64_t id) {
   const auto found = connections_.find(id);
   if (found == connections_.end()) return;
   Connection& connection = *found->second;
+  if (connection.lingers_until_ns > 0) {
+    if (BootNanos() >= connection.lingers_until_ns) return End(id, PEER_LEFT, /*orderly=*/true);
+    WakeAt(connection, connection.lingers_until_ns);
+    return Interest(connection);
+  }
   if (connection.connected) {
     if (!Write(connection, Way::kToDependency) || !Write(connection, Way::kToService)) return;
-    if (connection.to_dependency.end_written() && connection.to_service.end_written()) {
-      return End(id, connection.to_service.end_read() ? PEER_LEFT : CALLER_LEFT, /*orderly=*/true);
+    if (connection.Toward(Way::kToDependency).end_written() && connection.Toward(Way::kToService).end_written()) {
+      return End(id, connection.Toward(Way::kToService).end_read() ? PEER_LEFT : CALLER_LEFT, /*orderly=*/true);
     }
-    const int64_t now = BootNanos();
-    for (const Way way : {Way::kToDependency, Way::kToService}) {
-      const int64_t due = connection.Toward(way).WakeAt();
-      if (due > now) WakeAt(connection, due);  // else it waits for the socket
-    }
+  } else if (connection.edge->shape.Get(Stage::kBlackhole) != nullptr) {
+    // What is held back before the connection is made counts, too.
+    for (const Way way : kBothWays) connection.Toward(way).Next(BootNanos());
+  }
+  if (!MeetFate(connection)) return;
+  const int64_t now = BootNanos();
+  for (const Way way : kBothWays) {
+    const int64_t due = connection.Toward(way).WakeAt();
+    if (due > now && due != kNever) WakeAt(connection, due);  // else it waits for the socket
   }
   Interest(connection);
 }
 
 bool RelayLoop::Write(Connection& connection, Way way) {
   Shaper& shaper = connection.Toward(way);
-  const int fd = connection.Socket(way);
-  while (!shaper.Empty()) {
+  const Fd& fd = connection.SocketOf(way);
+  if (!fd) {
+    shaper.Drop();
+    return true;
+  }
+  for (int i = 0; i < kWritesInARow; ++i) {
     const int64_t now = BootNanos();
     const Shaper::Ready ready = shaper.Next(now);
-    if (ready.end) {
-      shutdown(fd, SHUT_WR);
-      shaper.WroteEnd();
-      return true;
-    }
-    if (ready.bytes.empty()) return true;
-    const ssize_t size = send(fd, ready.bytes.data(), ready.bytes.size(), MSG_NOSIGNAL);
-    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return true;
-    if (size < 0) {
-      End(connection.id, way == Way::kToService ? CALLER_LEFT : PEER_LEFT, /*orderly=*/false);
+    if (ready.end == Shaper::End::kReset) {
+      End(connection.id, way == Way::kToDependency ? CALLER_LEFT : PEER_LEFT, /*orderly=*/false);
       return false;
     }
+    if (ready.end == Shaper::End::kFin) {
+      shutdown(fd.get(), SHUT_WR);
+      shaper.WroteEnd();
+      continue;
+    }
+    if (ready.bytes.empty()) return true;
+    const int flags = MSG_NOSIGNAL | (ready.alone ? MSG_EOR : 0);
+    const ssize_t size = send(fd.get(), ready.bytes.data(), ready.bytes.size(), flags);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
+      shaper.Blocked();
+      return true;
+    }
+    if (size < 0) return Broken(connection, Back(way));
     const auto written = static_cast<size_t>(size);
     if (way == Way::kToService) connection.tap.OnResponseBytes(ready.bytes.substr(0, written), now);
     shaper.Wrote(written, now);
@@ -307,29 +354,80 @@ bool RelayLoop::Write(Connection& connection, Way way) {
   return true;
 }
 
-void RelayLoop::Interest(Connection& connection) {
+bool RelayLoop::MeetFate(Connection& connection) {
+  if (connection.lingers_until_ns > 0) return true;
   const int64_t now = BootNanos();
-  const auto wanted = [&](const Shaper& in, const Shaper& out) {
-    uint32_t events = 0;
-    if (!in.end_read() && !in.Full()) events |= EPOLLIN;
-    if (connection.connected && out.WakeAt() <= now) events |= EPOLLOUT;
-    return events;
-  };
-  Set(connection.service.get(), connection.service_events, wanted(connection.to_dependency, connection.to_service),
-      Pack(Tag::kService, connection.id));
-  Set(connection.dependency.get(), connection.dependency_events,
-      connection.connected ? wanted(connection.to_service, connection.to_dependency) : uint32_t{EPOLLOUT},
-      Pack(Tag::kDependency, connection.id));
+  const ConnectionShape::Fate fate = connection.shape.WhatBecomes(now);
+  if (fate.at_ns == kNever) return true;
+  if (fate.at_ns > now) {
+    WakeAt(connection, fate.at_ns);
+    return true;
+  }
+  connection.shape.Ended(fate.ending);
+  if (fate.ending == ConnectionShape::Ending::kReset) {
+    End(connection.id, PEER_LEFT, /*orderly=*/false);
+    return false;
+  }
+  CloseInOrder(connection);
+  return true;
 }
 
-// Nothing wanted: out of epoll altogether, since a closed peer would be reported for ever.
-void RelayLoop::Set(int fd, uint32_t& current, uint32_t wanted, uint64_t data) {
-  if (current == wanted) return;
-  if (wanted == 0) {
-    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
-  } else {
-    Watch(fd, wanted, data, current == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD);
+// Closing a socket with bytes that nobody has read would send RST: they are read first, as far as they come in time.
+void RelayLoop::CloseInOrder(Connection& connection) {
+  connection.tap.OnClose(PEER_LEFT, BootNanos());
+  if (!connection.connected) {
+    connection.dependency.Reset();
+    connection.dependency_events = 0;
   }
+  for (const Way way : kBothWays) {
+    connection.Toward(way).Drop();
+    const Fd& fd = connection.SocketOf(way);
+    if (!fd) continue;
+    SetLinger(fd.get(), false);
+    shutdown(fd.get(), SHUT_WR);
+  }
+  connection.lingers_until_ns = BootNanos() + kLingerNs;
+  WakeAt(connection, connection.lingers_until_ns);
+}
+
+bool RelayLoop::Linger(Connection& connection, Way way) {
+  Fd& fd = connection.SocketOf(Back(way));
+  for (int i = 0; i < 16; ++i) {
+    const ssize_t size = read(fd.get(), read_buffer_, sizeof(read_buffer_));
+    if (size > 0) continue;
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+    fd.Reset();
+    (way == Way::kToDependency ? connection.service_events : connection.dependency_events) = 0;
+    break;
+  }
+  if (connection.service || connection.dependency) return true;
+  End(connection.id, PEER_LEFT, /*orderly=*/true);
+  return false;
+}
+
+void RelayLoop::Interest(Connection& connection) {
+  const auto look = [&](Way in, Tag tag, uint32_t& current) {
+    const int fd = connection.SocketOf(Back(in)).get();
+    if (fd < 0) return;
+    const Shaper& reads = connection.Toward(in);
+    uint32_t events = 0;
+    if (tag == Tag::kDependency && !connection.connected) {
+      events = EPOLLOUT;
+    } else {
+      if (connection.lingers_until_ns > 0 || (!reads.end_read() && !reads.Full())) events |= EPOLLIN;
+      if (connection.connected && connection.Toward(Back(in)).WakeAt() == 0) events |= EPOLLOUT;
+    }
+    Set(fd, current, events, Pack(tag, connection.id));
+  };
+  look(Way::kToDependency, Tag::kService, connection.service_events);
+  look(Way::kToService, Tag::kDependency, connection.dependency_events);
+}
+
+// Nothing wanted: only a reset is told, and once, since a peer that has closed would be reported for ever.
+void RelayLoop::Set(int fd, uint32_t& current, uint32_t wanted, uint64_t data) {
+  if (wanted == 0) wanted = EPOLLET;
+  if (current == wanted) return;
+  Watch(fd, wanted, data, current == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD);
   current = wanted;
 }
 
@@ -357,7 +455,7 @@ void RelayLoop::End(uint64_t id, CallResult result, bool orderly) {
   Connection& connection = *found->second;
   connection.tap.OnClose(result, BootNanos());
   if (orderly) {
-    SetLinger(connection.service.get(), false);
+    if (connection.service) SetLinger(connection.service.get(), false);
     if (connection.dependency) SetLinger(connection.dependency.get(), false);
   }
   connections_.erase(found);
@@ -366,7 +464,8 @@ void RelayLoop::End(uint64_t id, CallResult result, bool orderly) {
 size_t RelayLoop::CloseIdle() {
   std::vector<uint64_t> idle;
   for (const auto& [id, connection] : connections_) {
-    if (connection->tap.Idle() && connection->to_service.Empty() && connection->to_dependency.Empty()) idle.push_back(id);
+    const bool holds = !connection->Toward(Way::kToService).Empty() || !connection->Toward(Way::kToDependency).Empty();
+    if ((connection->tap.Idle() && !holds) || connection->lingers_until_ns > 0) idle.push_back(id);
   }
   for (const uint64_t id : idle) End(id, PEER_LEFT, /*orderly=*/true);
   return connections_.size();

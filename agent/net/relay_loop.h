@@ -65,16 +65,23 @@ class RelayLoop {
   std::vector<uint64_t> ConnectionsOf(const RelayEdge& edge) const;
   absl::Status OpenListener(RelayEdge& edge, const Address& at);
   void CloseListeners(RelayEdge& edge);
+  // Until the next look: it would be reported for ever.
+  void PauseListener(RelayEdge& edge, int fd);
   void LookAtUpstreams(RelayEdge& edge);
-  // Refuses where the dependency refuses.
+  // Refuses where the dependency refuses, or a fault does.
   void Mirror(RelayEdge& edge);
+  // Gives those a turn who stand in line for a share of the edge's bandwidth.
+  void ServeLines(RelayEdge& edge);
 
   // Connections. Bytes take this way: Read -> Enter -> Pass -> (the shaper) -> Write.
   void Accept(RelayEdge& edge, int listener);
   void Connect(RelayEdge& edge, Upstream& upstream, Fd service, uint32_t source_pid);
+  void StartConnect(Connection& connection);
   bool FinishConnect(Connection& connection);  // false, here and below: the connection is gone
   void ConnectFailed(Connection& connection, int error);
   bool Read(Connection& connection, Way way, bool broken);
+  // Reading failed: the sender of that way reset the connection, which is passed on as the bytes before it are.
+  bool Broken(Connection& connection, Way way);
   // Bytes just read, empty for FIN. The only place where they come in; all of them are passed on from here.
   void Enter(Connection& connection, Way way, absl::string_view bytes, int64_t now_ns);
   // Bytes that go on, empty for FIN. The only place where they go to the shaper; call Move() when all are there.
@@ -82,6 +89,11 @@ class RelayLoop {
   // Writes what is due, both ways, and tells epoll what to watch. Ends the connection when it is over.
   void Move(uint64_t id);
   bool Write(Connection& connection, Way way);
+  // Does what a fault has in mind for the whole connection.
+  bool MeetFate(Connection& connection);
+  // Sends FIN both ways and forgets what was held.
+  void CloseInOrder(Connection& connection);
+  bool Linger(Connection& connection, Way way);
   void Interest(Connection& connection);
   void Set(int fd, uint32_t& current, uint32_t wanted, uint64_t data);
   // Moves the connection again at this time, if not before.
