@@ -18,6 +18,7 @@ constexpr int64_t kLookEveryNs = 1'000'000'000;
 // Looking takes no more than this share of the time.
 constexpr int64_t kLeastRest = 100;
 constexpr absl::Duration kResetPatience = absl::Seconds(2);
+constexpr absl::Duration kResetQuiet = absl::Milliseconds(20);
 
 SocketFilter ConnectionsTo(const std::vector<Address>& to) {
   SocketFilter filter;
@@ -72,9 +73,8 @@ absl::Status LiveEdges::Prepare(const Scenario& scenario, PrepareReply& reply) {
     const absl::StatusOr<ProcessId> target = FindTarget(from->attach());
     if (!target.ok()) continue;  // is told when the services are claimed
     const absl::StatusOr<NetNamespace> ns = NetNamespace::Of(target->pid);
-    if (!ns.ok()) continue;
     if (edge.existing() == Edge::EXISTING_RESET) {
-      const absl::Status can = SocketDiag::CanDestroy(*ns);
+      const absl::Status can = ns.ok() ? SocketDiag::CanDestroy(*ns) : ns.status();
       if (!can.ok()) {
         return absl::FailedPreconditionError(absl::StrCat("edge ", edge.name(), ": existing: reset: ", can.message(),
                                                           "; leave it out, and start ", edge.from(), " anew during the run"));
@@ -82,6 +82,7 @@ absl::Status LiveEdges::Prepare(const Scenario& scenario, PrepareReply& reply) {
     }
     const absl::StatusOr<std::vector<Address>> to = AddressesOf(edge);
     if (!to.ok()) return to.status();
+    if (!ns.ok()) continue;
     SocketFilter filter = ConnectionsTo(*to);
     filter.bytes = false;
     const absl::StatusOr<std::vector<LiveSocket>> sockets = SocketsOf(WithDescendants({*target}), *ns, filter);
@@ -168,12 +169,14 @@ absl::StatusOr<std::vector<LiveSocket>> LiveEdges::LookAt(Place& place) {
 absl::StatusOr<int64_t> LiveEdges::ResetPlace(Place& place, const std::atomic<bool>& cancelled) {
   std::set<uint64_t> ended;
   const absl::Time deadline = absl::Now() + kResetPatience;
-  while (true) {
+  for (bool quiet = false;; absl::SleepFor(quiet ? kResetQuiet : absl::ZeroDuration())) {
     absl::MutexLock lock(&mutex_);
     const absl::StatusOr<std::vector<LiveSocket>> sockets = LookAt(place);
     if (!sockets.ok()) return sockets.status();
-    if (sockets->empty()) return static_cast<int64_t>(ended.size());
-    if (absl::Now() > deadline || cancelled) {
+    // None is left when none comes back either, by a socket that was made before the redirection and is not marked.
+    if (sockets->empty() && quiet) return static_cast<int64_t>(ended.size());
+    quiet = sockets->empty();
+    if (!quiet && (absl::Now() > deadline || cancelled)) {
       return absl::DeadlineExceededError(absl::StrCat("existing: reset: ", place.edge.from(), " still has ",
                                                       Connections(static_cast<int64_t>(sockets->size())),
                                                       " that do not go through the relay, after ", ended.size(), " were ended"));

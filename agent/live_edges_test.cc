@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include <cerrno>
@@ -54,6 +55,7 @@ class Child {
     EXPECT_EQ(pipe2(ready, O_CLOEXEC), 0);
     pid_ = fork();
     if (pid_ == 0) {
+      setpgid(0, 0);
       work();
       (void)!write(ready[1], "x", 1);
       pause();
@@ -65,7 +67,7 @@ class Child {
     close(ready[0]);
   }
   ~Child() {
-    kill(pid_, SIGKILL);
+    kill(-pid_, SIGKILL);  // and its children
     waitpid(pid_, nullptr, 0);
   }
   pid_t pid() const { return pid_; }
@@ -134,7 +136,8 @@ TEST(LiveEdgesPrepare, AHostThatCannotEndConnectionsIsAnErrorBeforeAnythingIsTou
   int answer[2];
   ASSERT_EQ(pipe2(answer, O_CLOEXEC), 0);
   const Child unprivileged([&] {
-    if (setresuid(65534, 65534, 65534) != 0) _exit(1);
+    // Dumpable: otherwise /proc shows nothing of it to itself.
+    if (setresuid(65534, 65534, 65534) != 0 || prctl(PR_SET_DUMPABLE, 1) != 0) _exit(1);
     const Fd open = Connect(at);
     Scenario scenario = ScenarioFor(getpid(), at.ToString());
     scenario.mutable_edges(0)->set_existing(Edge::EXISTING_RESET);
@@ -146,7 +149,7 @@ TEST(LiveEdgesPrepare, AHostThatCannotEndConnectionsIsAnErrorBeforeAnythingIsTou
     }
     scenario.mutable_services(0)->mutable_attach()->set_pid(child);
     PrepareReply reply;
-    const std::string message(LiveEdges::Prepare(scenario, reply).message());
+    const std::string message = LiveEdges::Prepare(scenario, reply).ToString();
     (void)!write(answer[1], message.data(), message.size());
     kill(child, SIGKILL);
     waitpid(child, nullptr, 0);

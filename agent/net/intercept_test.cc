@@ -70,6 +70,7 @@ class Server {
 
 struct ClientOptions {
   std::string cgroup;       // enters it first
+  std::string moves_to;     // enters this after it has made a socket in the other, and makes the one that counts there
   bool v4_mapped = false;   // an IPv6 socket for an IPv4 address
   const NetNamespace* ns = nullptr;
   std::function<void(pid_t)> before;  // called with the client's pid before it makes its socket
@@ -88,6 +89,11 @@ Seen RunClient(const Address& to, const ClientOptions& options) {
     if (!options.cgroup.empty()) {
       const int fd = open(procs.c_str(), O_WRONLY);
       if (write(fd, "0", 1) != 1) _exit(1);
+    }
+    if (!options.moves_to.empty()) {
+      socket(to.Family(), SOCK_STREAM, 0);
+      const int procs_fd = open((options.moves_to + "/cgroup.procs").c_str(), O_WRONLY);
+      if (write(procs_fd, "0", 1) != 1) _exit(1);
     }
     int fd = -1;
     const int family = options.v4_mapped ? AF_INET6 : to.Family();
@@ -196,7 +202,7 @@ class InterceptTest : public ::testing::Test {
     ASSERT_TRUE(status.ok()) << status;
   }
   int64_t Connections() { return relay_->Stats("edge").connections(); }
-  ClientOptions Inside() { return {cgroup_->path(), false, nullptr, nullptr}; }
+  ClientOptions Inside() { return {cgroup_->path(), "", false, nullptr, nullptr}; }
 
   // Who made the connections that are over.
   std::vector<uint32_t> Sources(size_t at_least) {
@@ -330,6 +336,24 @@ TEST_F(InterceptTest, OfAServiceThatRunsAlreadyOnlyItsProcessesAreRedirected) {
   EXPECT_EQ(Connections(), 1);
   EXPECT_STREQ(RunClient(server.address, Inside()).answer, "hi");
   EXPECT_EQ(Connections(), 1);
+}
+
+TEST_F(InterceptTest, AtTheRootAProcessIsFollowedFromOneCgroupToAnotherAndItsNeighboursAreNot) {
+  Server server(own_, AF_INET);
+  Redirect(server.address, own_, *CgroupV2Mount(), /*by_process=*/true);
+  Cgroup other = Cgroup::Make("intercept-test-other").value();
+  ClientOptions moved = Inside();
+  moved.moves_to = other.path();
+  moved.before = [&](pid_t pid) { EXPECT_TRUE(intercept_->SetProcesses({pid}).ok()); };
+  EXPECT_STREQ(RunClient(server.address, moved).answer, "hi");
+  EXPECT_EQ(Connections(), 1);
+  for (const std::string& cgroup : {cgroup_->path(), other.path(), std::string()}) {
+    ClientOptions neighbour;
+    neighbour.cgroup = cgroup;
+    EXPECT_STREQ(RunClient(server.address, neighbour).answer, "hi");
+    EXPECT_EQ(Connections(), 1) << cgroup;
+  }
+  EXPECT_TRUE(other.Remove().ok());
 }
 
 TEST_F(InterceptTest, StrangerAtTheRelaysDoorIsSentAway) {
