@@ -6,7 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "agent/edge_checks.h"
 #include "agent/metrics/needed.h"
+#include "agent/process/cgroup.h"
 #include "agent/process/spawn.h"
 #include "base/clock.h"
 #include "base/durations.h"
@@ -20,13 +22,6 @@ constexpr absl::Duration kLongestWait = absl::Seconds(5);
 constexpr absl::Duration kNameServerStarts = absl::Seconds(3);
 constexpr char kRedirected[] = "connects redirected by cgroup BPF";
 constexpr char kDatagrams[] = "datagrams, not redirected: faults act on packets";
-
-const Service* FindService(const Scenario& scenario, const std::string& name) {
-  for (const Service& service : scenario.services()) {
-    if (service.name() == name) return &service;
-  }
-  return nullptr;
-}
 
 bool HasCpuFault(const Scenario& scenario, const std::string& service) {
   return std::any_of(scenario.faults().begin(), scenario.faults().end(),
@@ -87,6 +82,8 @@ absl::StatusOr<PrepareReply> Session::Prepare(const PrepareRequest& request) {
   if (!packets.ok()) return packets;
   const absl::Status queued = QueuedEdges::Prepare(request.scenario(), reply);
   if (!queued.ok()) return queued;
+  const absl::Status live = LiveEdges::Prepare(request.scenario(), reply);
+  if (!live.ok()) return live;
   request_ = request;
   {
     absl::MutexLock shown_lock(&shown_mutex_);
@@ -118,6 +115,10 @@ absl::Status Session::CheckPlaces(const Scenario& scenario) {
                        edge.from(), " call that address"));
     }
   }
+  const absl::Status in_reach = CheckTargets(scenario);
+  if (!in_reach.ok()) return in_reach;
+  const absl::Status lead = CheckEdgesLead(scenario);
+  if (!lead.ok()) return lead;
   for (const Fault& fault : scenario.faults()) {
     const Service* service = FindService(scenario, fault.cpu().service());
     if (!fault.has_cpu() || service == nullptr) continue;
@@ -161,6 +162,9 @@ absl::StatusOr<StartServicesReply> Session::StartServices() {
   if (status.ok()) status = resolvers_.Open(request_.scenario(), services_);
   if (status.ok()) status = packet_hooks_.Open(request_.scenario(), services_, relay_.get());
   watching_edges_ = true;
+  std::vector<std::string> ended;
+  if (status.ok()) status = live_edges_.Reset(cancelled_, ended);
+  for (std::string& note : ended) reply.add_notes(std::move(note));
   if (status.ok()) {
     status = each([this](RunningService& s) {
       if (!s.IsRun()) return absl::OkStatus();
@@ -170,7 +174,7 @@ absl::StatusOr<StartServicesReply> Session::StartServices() {
     });
   }
   if (status.ok()) status = each([&](RunningService& s) { return s.WaitReady([this] { return cancelled_.load(); }); });
-  if (status.ok()) status = each([&](RunningService& s) { return FollowNamespace(s, reply); });
+  if (status.ok()) status = each([&](RunningService& s) { return FollowNamespace(s); });
   if (status.ok()) status = names_.Await("", services_started ? kNameServerStarts : absl::ZeroDuration(), cancelled_);
   if (status.ok()) status = StartMetrics();
   if (!status.ok()) return status;
@@ -215,7 +219,9 @@ absl::Status Session::OpenEdge(const Edge& edge) {
   } else {
     std::unique_ptr<Intercept>& intercept = intercepts_[edge.from()];
     if (intercept == nullptr) {
-      const absl::StatusOr<std::string> folder = service.CgroupFolder();
+      // Sockets stay in the cgroup in which they were made. Processes that squall did not start may be moved: at the root every
+      // socket is seen, whichever its cgroup, and those that they make are marked.
+      const absl::StatusOr<std::string> folder = service.IsRun() ? service.CgroupFolder() : CgroupV2Mount();
       if (!folder.ok()) return folder.status();
       absl::StatusOr<std::unique_ptr<Intercept>> attached = Intercept::Attach(*folder, /*by_process=*/!service.IsRun());
       if (!attached.ok()) return attached.status();
@@ -228,6 +234,9 @@ absl::Status Session::OpenEdge(const Edge& edge) {
   absl::Status status = relay_->Open(options, *namespaces_.back());
   if (status.ok() && options.intercept != nullptr) status = options.intercept->SetNamespace(*namespaces_.back());
   if (status.ok()) status = packet_hooks_.SetAddresses(edge, options.to);
+  if (status.ok() && options.intercept != nullptr && !service.IsRun() && edge.protocol() != Edge::PROTOCOL_UDP) {
+    status = live_edges_.Add(edge, options.to, *namespaces_.back(), [&service] { return service.Processes(); });
+  }
   return status;
 }
 
@@ -237,20 +246,14 @@ absl::Status Session::MoveEdge(const std::string& name, const std::vector<Addres
     absl::Status status = edge.protocol() == Edge::PROTOCOL_UDP ? absl::OkStatus() : relay_->SetAddresses(name, now);
     if (status.ok()) status = packet_hooks_.SetAddresses(edge, now);
     if (status.ok()) status = queued_edges_->SetAddresses(edge, now);
+    live_edges_.SetAddresses(name, now);
     return status;
   }
   return absl::OkStatus();
 }
 
-absl::Status Session::FollowNamespace(RunningService& service, StartServicesReply& reply) {
-  if (!service.IsRun()) {
-    if (intercepts_.count(service.name()) > 0) {
-      reply.add_notes(absl::StrCat("Connections that ", service.name(),
-                                   " opened before the run do not go through the relay: faults on packets, latency and reset reach them, "
-                                   "others do not."));
-    }
-    return absl::OkStatus();
-  }
+absl::Status Session::FollowNamespace(RunningService& service) {
+  if (!service.IsRun()) return absl::OkStatus();
   const absl::StatusOr<NetNamespace> ns = service.Namespace();
   if (!ns.ok()) return ns.status();
   if (ns->IsOwn()) return absl::OkStatus();
@@ -319,6 +322,12 @@ void Session::StopLoad() {
   for (std::thread& thread : stopping) thread.join();
 }
 
+Evidence Session::SeenOf(const Injected& injected) {
+  Evidence evidence = injected.fault->Seen();
+  live_edges_.AddTo(injected.spec, evidence);
+  return evidence;
+}
+
 FaultEvent Session::Tell(const std::string& fault, FaultEvent::State state, std::string message) {
   Record record;
   FaultEvent& event = *record.mutable_fault();
@@ -327,7 +336,7 @@ FaultEvent Session::Tell(const std::string& fault, FaultEvent::State state, std:
   event.set_state(state);
   event.set_message(std::move(message));
   const auto found = faults_.find(fault);
-  if (found != faults_.end()) *event.mutable_evidence() = found->second.fault->Seen();
+  if (found != faults_.end()) *event.mutable_evidence() = SeenOf(found->second);
   FaultEvent told = event;
   Note(told);
   events_.Push(std::move(record));
@@ -348,7 +357,7 @@ HeldRun Session::Describe() {
     absl::MutexLock lock(&shown_mutex_);
     for (auto& [name, shown] : shown_.faults) {
       const auto injected = faults_.find(name);
-      if (injected != faults_.end()) shown.evidence = injected->second.fault->Seen();
+      if (injected != faults_.end()) shown.evidence = SeenOf(injected->second);
     }
     mutex_.Unlock();
   }
@@ -395,8 +404,9 @@ absl::StatusOr<FaultEvent> Session::Inject(const Fault& fault) {
     return absl::InvalidArgumentError(absl::StrCat("the run has no service '", service, "'"));
   }
   std::unique_ptr<ActiveFault> active = MakeFault(fault, context);
+  live_edges_.Begin(fault);
   const absl::Status status = active->Inject();
-  faults_[fault.name()].fault = std::move(active);
+  faults_[fault.name()] = {fault, std::move(active)};
   if (!status.ok()) {
     faults_[fault.name()].fault->Heal(HealFor::kRunOver).IgnoreError();
     Tell(fault.name(), FaultEvent::INJECTION_FAILED, std::string(status.message()));
@@ -416,6 +426,7 @@ absl::StatusOr<FaultEvent> Session::Heal(const std::string& fault) {
   Tell(fault, FaultEvent::HEALING, "");
   const absl::Status status = found->second.fault->Heal(HealFor::kFaultOver);
   found->second.healed = status.ok();
+  live_edges_.End(fault);
   return status.ok() ? Tell(fault, FaultEvent::HEALED, "")
                      : Tell(fault, FaultEvent::HEALING_NOT_CONFIRMED, std::string(status.message()));
 }
@@ -503,9 +514,11 @@ void Session::TellSamples(Sampler& sampler) {
     *record.mutable_sample() = sampler.Service(name, service->Processes());
     events_.Push(std::move(record));
   }
+  live_edges_.Look();
   for (const Edge& edge : request_.scenario().edges()) {
     Record record;
     *record.mutable_edge_stats() = relay_->Stats(edge.name());
+    live_edges_.AddTo(*record.mutable_edge_stats());
     if (record.edge_stats().at_ns() > 0) events_.Push(std::move(record));
   }
 }

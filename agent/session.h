@@ -15,6 +15,7 @@
 #include "agent/events.h"
 #include "agent/faults/fault.h"
 #include "agent/faults/queued_edges.h"
+#include "agent/live_edges.h"
 #include "agent/load/heartbeat.h"
 #include "agent/load/http_load.h"
 #include "agent/metrics/metrics_reader.h"
@@ -65,6 +66,7 @@ class Session {
 
  private:
   struct Injected {
+    Fault spec;
     std::unique_ptr<ActiveFault> fault;
     bool healed = false;
   };
@@ -77,10 +79,11 @@ class Session {
   // Where the edge leads changed: its relay follows.
   absl::Status MoveEdge(const std::string& name, const std::vector<Address>& now);
   // A service may have gone into another network namespace when it started: its relay follows.
-  absl::Status FollowNamespace(RunningService& service, StartServicesReply& reply);
+  absl::Status FollowNamespace(RunningService& service);
   // Reads the metrics pages that an assertion needs.
   absl::Status StartMetrics();
   static absl::Status FollowProcesses(const RunningService& service, Intercept& intercept);
+  Evidence SeenOf(const Injected& injected);
   FaultEvent Tell(const std::string& fault, FaultEvent::State state, std::string message);
   void Note(const FaultEvent& event);
 
@@ -129,6 +132,7 @@ class Session {
   std::map<std::string, std::unique_ptr<Intercept>> intercepts_;  // by service
   std::unique_ptr<Relay> relay_;
   EdgeNames names_;
+  LiveEdges live_edges_;
 
   // Fixed once watching_services_ is set: from then on the watching thread reads it too.
   std::map<std::string, std::unique_ptr<RunningService>> services_;

@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "base/direct_reach.h"
 #include "base/text.h"
 #include "controller/placement.h"
 #include "controller/limiter_steps.h"
@@ -193,6 +194,29 @@ std::string CountedAs(const Edge& edge) {
   }
 }
 
+// What becomes of connections that an attached service has already: how many there are only the agent can tell.
+std::string OnLiveConnections(const Scenario& scenario, const Edge& edge) {
+  const Service* from = FindService(scenario, edge.from());
+  if (from == nullptr || !from->has_attach() || !edge.relay_at().empty() || IsUdp(&edge)) return "";
+  if (edge.existing() == Edge::EXISTING_RESET) {
+    return "connections from before the run are cut, and come back through the relay";
+  }
+  std::vector<std::string> reached, queued, missed;
+  for (const Fault& fault : scenario.faults()) {
+    if (EdgeOfFault(fault) != edge.name()) continue;
+    const DirectReach reach = DirectReachOf(fault);
+    (reach == DirectReach::kReached ? reached : reach == DirectReach::kThroughQueue ? queued : missed).push_back(fault.name());
+  }
+  std::string live = "connections from before the run stay as they are";
+  if (!reached.empty()) absl::StrAppend(&live, "; ", absl::StrJoin(reached, ", "), " reaches them");
+  if (!queued.empty()) absl::StrAppend(&live, "; ", absl::StrJoin(queued, ", "), " reaches them through the packet queue");
+  if (!missed.empty()) {
+    absl::StrAppend(&live, "; ", absl::StrJoin(missed, ", "), " does not reach them: existing: reset has them come back "
+                    "through the relay");
+  }
+  return live;
+}
+
 void AddEdges(const Scenario& scenario, Page& page) {
   if (scenario.edges().empty()) return;
   page.Section("Edges");
@@ -200,7 +224,8 @@ void AddEdges(const Scenario& scenario, Page& page) {
     page.Entry(edge.name(),
                absl::StrCat(edge.from(), " -> ", EdgeAddress(edge), ", ", CountedAs(edge)));
     page.More(EdgeMechanism(edge));
-    if (edge.existing() == Edge::EXISTING_RESET) page.More("connections from before the run are cut, and come back through the relay");
+    const std::string live = OnLiveConnections(scenario, edge);
+    if (!live.empty()) page.More(live);
   }
 }
 

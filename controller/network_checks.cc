@@ -102,4 +102,23 @@ void CheckTlsVerified(const Scenario& scenario, const TlsVerified& spec, const s
   }
 }
 
+void CheckExisting(const Scenario& scenario, Reading& reading) {
+  for (int i = 0; i < scenario.edges_size(); ++i) {
+    const Edge& edge = scenario.edges(i);
+    const std::string path = absl::StrCat("edges[", i, "].existing");
+    if (edge.existing() != Edge::EXISTING_RESET || !reading.Sound(absl::StrCat("edges[", i, "]"))) continue;
+    for (const Service& service : scenario.services()) {
+      if (service.name() != edge.from() || service.run().empty()) continue;
+      reading.Report(path, absl::StrCat("squall starts ", edge.from(),
+                                        ", so that it has no connection when the run begins; leave out existing"));
+    }
+    if (IsUnprivileged(&edge)) {
+      reading.Report(path, absl::StrCat("with relay_at every connection goes through the relay; leave out existing, or relay_at "
+                                        "to have ", edge.from(), " redirected"));
+    } else if (IsUdp(&edge)) {
+      reading.Report(path, "datagrams have no connection that could be reset; leave out existing");
+    }
+  }
+}
+
 }  // namespace squall

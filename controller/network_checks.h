@@ -13,4 +13,7 @@ void CheckNetworkFault(const Scenario& scenario, const Fault& fault, const std::
 // What the assertion at `path` asks of its fault.
 void CheckTlsVerified(const Scenario& scenario, const TlsVerified& spec, const std::string& path, Reading& reading);
 
+// What is wrong with `existing` on the edges.
+void CheckExisting(const Scenario& scenario, Reading& reading);
+
 }  // namespace squall

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "controller/formats.h"
 #include "controller/limiter_steps.h"
+#include "controller/network_checks.h"
 #include "controller/placement.h"
 #include "controller/scalars.h"
 #include "controller/scenario_checks.h"
@@ -286,6 +287,7 @@ void CheckNotEmpty(bool empty, const std::string& path, absl::string_view advice
 void CheckParts(const Scenario& scenario, bool must_assert, Reading& reading) {
   CheckServices(scenario, reading);
   CheckEdges(scenario, reading);
+  CheckExisting(scenario, reading);
   for (int i = 0; i < scenario.load_size(); ++i) {
     CheckRate(scenario, scenario.load(i), ItemPath("load", i), reading);
   }

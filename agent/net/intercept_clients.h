@@ -95,6 +95,7 @@ class Server {
 
 struct ClientOptions {
   std::string cgroup;       // enters it first
+  std::string moves_to;     // enters this after it has made a socket in the other, and makes the one that counts there
   bool v4_mapped = false;   // an IPv6 socket for an IPv4 address
   const NetNamespace* ns = nullptr;
   std::function<void(pid_t)> before;  // called with the client's pid before it makes its socket
@@ -114,6 +115,11 @@ inline Seen RunClient(const Address& to, const ClientOptions& options) {
     if (!options.cgroup.empty()) {
       const int fd = open(procs.c_str(), O_WRONLY);
       if (write(fd, "0", 1) != 1) _exit(1);
+    }
+    if (!options.moves_to.empty()) {
+      socket(to.Family(), SOCK_STREAM, 0);
+      const int procs_fd = open((options.moves_to + "/cgroup.procs").c_str(), O_WRONLY);
+      if (write(procs_fd, "0", 1) != 1) _exit(1);
     }
     int fd = -1;
     const int family = options.v4_mapped ? AF_INET6 : to.Family();

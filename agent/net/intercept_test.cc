@@ -51,7 +51,7 @@ class InterceptTest : public ::testing::Test {
     ASSERT_TRUE(status.ok()) << status;
   }
   int64_t Connections() { return relay_->Stats("edge").connections(); }
-  ClientOptions Inside() { return {cgroup_->path(), false, nullptr, nullptr}; }
+  ClientOptions Inside() { return {cgroup_->path(), "", false, nullptr, nullptr}; }
 
   // Who made the connections that are over.
   std::vector<uint32_t> Sources(size_t at_least) {
@@ -211,6 +211,24 @@ TEST_F(InterceptTest, OfAServiceThatRunsAlreadyOnlyItsProcessesAreRedirected) {
   EXPECT_EQ(Connections(), 1);
   EXPECT_STREQ(RunClient(server.address, Inside()).answer, "hi");
   EXPECT_EQ(Connections(), 1);
+}
+
+TEST_F(InterceptTest, AtTheRootAProcessIsFollowedFromOneCgroupToAnotherAndItsNeighboursAreNot) {
+  Server server(own_, AF_INET);
+  Redirect(server.address, own_, *CgroupV2Mount(), /*by_process=*/true);
+  Cgroup other = Cgroup::Make("intercept-test-other").value();
+  ClientOptions moved = Inside();
+  moved.moves_to = other.path();
+  moved.before = [&](pid_t pid) { EXPECT_TRUE(intercept_->SetProcesses({pid}).ok()); };
+  EXPECT_STREQ(RunClient(server.address, moved).answer, "hi");
+  EXPECT_EQ(Connections(), 1);
+  for (const std::string& cgroup : {cgroup_->path(), other.path(), std::string()}) {
+    ClientOptions neighbour;
+    neighbour.cgroup = cgroup;
+    EXPECT_STREQ(RunClient(server.address, neighbour).answer, "hi");
+    EXPECT_EQ(Connections(), 1) << cgroup;
+  }
+  EXPECT_TRUE(other.Remove().ok());
 }
 
 TEST_F(InterceptTest, StrangerAtTheRelaysDoorIsSentAway) {

@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <set>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
 namespace squall {
 namespace {
+
+constexpr char kOurs[] = "pid 1, squall itself or one of its parents: out of reach";
 
 std::vector<pid_t> Candidates(const Attach& attach) {
   switch (attach.by_case()) {
@@ -78,10 +81,28 @@ absl::StatusOr<ProcessId> FindTarget(const Attach& attach) {
                                                       "; exactly one must: write attach: {pid: N}"));
   }
   if (IsOutOfReach(roots[0].id.pid)) {
-    return absl::FailedPreconditionError(absl::StrCat("pid ", roots[0].id.pid, ", which ", Describe(attach),
-                                                      ", is pid 1, squall itself or one of its parents: out of reach"));
+    return absl::FailedPreconditionError(absl::StrCat("pid ", roots[0].id.pid, ", which ", Describe(attach), ", is ", kOurs));
   }
   return roots[0].id;
+}
+
+absl::Status CheckInReach(const ProcessId& root) {
+  for (const ProcessId& process : WithDescendants({root})) {
+    const absl::StatusOr<ProcStat> stat = ReadStat(process.pid);
+    if (!stat.ok()) continue;
+    std::string why;
+    if (IsOutOfReach(process.pid)) {
+      why = kOurs;
+    } else if (stat->name == "squall" || stat->name == "squall-agent") {
+      why = "squall itself: out of reach";
+    } else if (stat->name == "sshd" || absl::StartsWith(stat->name, "sshd-")) {
+      why = "sshd, through which somebody may be logged in: out of reach";
+    }
+    if (why.empty()) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        process == root ? "" : absl::StrCat("below pid ", root.pid, ", "), "pid ", process.pid, " is ", why));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace squall

@@ -13,4 +13,8 @@ namespace squall {
 // named) or when the match is pid 1, the agent or one of its parents.
 absl::StatusOr<ProcessId> FindTarget(const Attach& attach);
 
+// Whether faults may act on the process and all that is below it: FAILED_PRECONDITION when one of these is pid 1, the agent or one
+// of its parents, another squall, or sshd, through which somebody may be logged in.
+absl::Status CheckInReach(const ProcessId& root);
+
 }  // namespace squall

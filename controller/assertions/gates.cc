@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/text.h"
+#include "controller/assertions/direct_traffic.h"
 #include "controller/assertions/durations.h"
 #include "controller/assertions/network_evidence.h"
 #include "controller/assertions/words.h"
@@ -175,6 +176,7 @@ std::optional<Obstacle> FaultGate(const Timeline& timeline, const FaultTime& tim
   // Last, since the final evidence comes with the healing.
   for (const FaultTime::Part& part : time.parts) {
     if (auto obstacle = EvidenceGate(*part.fault, part.span->evidence)) return obstacle;
+    if (auto obstacle = DirectGate(timeline, *part.fault, *part.span)) return obstacle;
   }
   return std::nullopt;
 }

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "base/text.h"
+#include "controller/assertions/direct_traffic.h"
 #include "controller/assertions/gates.h"
 #include "controller/assertions/judge.h"
 #include "controller/assertions/network_evidence.h"
@@ -242,6 +243,8 @@ std::vector<std::string> Notes(const Timeline& timeline) {
   }
   for (const auto& [edge, stats] : timeline.edge_stats) {
     if (stats.empty()) continue;
+    const std::string direct = DirectTraffic(timeline, edge);
+    if (!direct.empty()) add(absl::StrCat("edge ", edge, ": ", direct));
     if (stats.back().refused() > 0) {
       add(absl::StrCat("edge ", edge, ": ", Counted(stats.back().refused(), "connect"),
                        " refused, because the dependency did not accept"));

@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/text.h"
+#include "controller/assertions/direct_traffic.h"
 #include "controller/network_faults.h"
 #include "controller/report/breaker_chart.h"
 #include "controller/report/chart.h"
@@ -133,7 +134,8 @@ std::string LatencyFigure(const std::string& name, const std::string& id, const 
       RenderChart(chart, frame, size));
 }
 
-std::string EdgeFigure(const Edge& edge, const std::string& id, const EdgeSeries& series,
+// `direct`: what did not go through the relay; may be empty.
+std::string EdgeFigure(const Edge& edge, const std::string& id, const EdgeSeries& series, const std::string& direct,
                        const TimeFrame& frame) {
   TimeChart chart;
   chart.id = id;
@@ -160,7 +162,7 @@ std::string EdgeFigure(const Edge& edge, const std::string& id, const EdgeSeries
   size.plot = 130;
   return Figure(absl::StrCat("Arrivals: ", edge.name()),
                 absl::StrCat("calls per second from ", edge.from().empty() ? "its caller" : edge.from(),
-                             " to ", EdgeAddress(edge), StepNote(frame.bins)),
+                             " to ", EdgeAddress(edge), StepNote(frame.bins), direct.empty() ? "" : "; not shown: ", direct),
                 Legend(items), RenderChart(chart, frame, size));
 }
 
@@ -299,7 +301,8 @@ std::string ChartsHtml(const RunResult& result, const Timeline& timeline) {
   for (const Edge& edge : scenario.edges()) {
     const EdgeSeries series =
         MakeEdgeSeries(Find(timeline.calls, edge.name()), Find(timeline.edge_stats, edge.name()), frame.bins);
-    absl::StrAppend(&shared, EdgeFigure(edge, absl::StrCat("edge", ++number), series, frame));
+    absl::StrAppend(&shared, EdgeFigure(edge, absl::StrCat("edge", ++number), series,
+                                        DirectTraffic(timeline, edge.name()), frame));
   }
   for (const BreakerChart& chart : BreakerCharts(timeline, frame)) absl::StrAppend(&shared, BreakerFigure(chart));
   absl::StrAppend(&shared, HostFigure(timeline, frame));

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "agent/net/address.h"
+#include "proto/fault.pb.h"
+#include "proto/scenario.pb.h"
+
+// What an agent checks of a scenario before it touches anything. All functions are thread-safe.
+namespace squall {
+
+// nullptr: the scenario has none of this name.
+const Service* FindService(const Scenario& scenario, const std::string& name);
+// The name of the edge on which the fault acts; empty: on none.
+std::string EdgeOfFault(const Fault& fault);
+// "latency".
+std::string KindOfFault(const Fault& fault);
+
+// The addresses that the edge's `to` writes out, without those of names; the zero address (::) for any host.
+std::vector<Address> WrittenAddressesOf(const Edge& edge);
+
+// A fault must not act on a process through which somebody works with this host or with the run: pid 1, sshd, squall itself, or
+// one above or around these. FAILED_PRECONDITION names fault and service.
+absl::Status CheckTargets(const Scenario& scenario);
+
+// Every edge must lead somewhere: FAILED_PRECONDITION names the edge and the address to which its service's network namespace has
+// no route, or which is this agent's own.
+absl::Status CheckEdgesLead(const Scenario& scenario);
+
+}  // namespace squall
