@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "tests/e2e/harness.h"
 
 namespace squall {
@@ -145,6 +146,7 @@ TEST(LiveTargets, WhatAFaultDoesNotReachIsSaidAndWithExistingResetItReachesAll) 
   // Moved while the run goes on: what it connects from then on, during the stall, is reached all the same.
   std::thread moving([&] {
     EXPECT_TRUE(Eventually(absl::Seconds(30), [&] { return access((second.path() + "/runs").c_str(), F_OK) == 0; }));
+    absl::SleepFor(absl::Seconds(6));  // by now it is attached, and the baseline is not over
     cgroups.Move(reset.pid(), 1);
   });
   const JudgedRun run_reset = RunToVerdict(second, Args(second, reset, "reset"), 0);
@@ -153,11 +155,10 @@ TEST(LiveTargets, WhatAFaultDoesNotReachIsSaidAndWithExistingResetItReachesAll) 
   at_kept.Stop();
   at_reset.Stop();
 
-  // The connections from before carry the load, and the relay none of it: nothing is claimed of the service.
+  // How many there are is the pool's business. Those from before carry the load, and the relay none of it: nothing is claimed of the service.
   EXPECT_EQ(run_kept.exit_code, 2) << run_kept.output;
   EXPECT_TRUE(absl::StrContains(OneLine(run_kept.output),
-                                absl::StrCat("storefront has ", kPooled, " connections open from before the run; not reached "
-                                             "by stall: write `existing: reset`")))
+                                "connections open from before the run; not reached by stall: write `existing: reset`"))
       << run_kept.output;
   EXPECT_EQ(VerdictOf(run_kept.folder, "timeout"), "INCONCLUSIVE") << run_kept.output;
   EXPECT_TRUE(absl::StrContains(OneLine(run_kept.output), "from before the run carried ")) << run_kept.output;
@@ -166,8 +167,7 @@ TEST(LiveTargets, WhatAFaultDoesNotReachIsSaidAndWithExistingResetItReachesAll) 
 
   EXPECT_EQ(run_reset.exit_code, 0) << run_reset.output;
   EXPECT_TRUE(absl::StrContains(OneLine(run_reset.output),
-                                absl::StrCat("edge recommend: ", kPooled,
-                                             " connections of storefront from before the run ended (existing: reset)")))
+                                "connections of storefront from before the run ended (existing: reset)"))
       << run_reset.output;
   EXPECT_EQ(VerdictOf(run_reset.folder, "timeout"), "PASS") << run_reset.output;
   EXPECT_FALSE(absl::StrContains(OneLine(run_reset.output), "from before the run carried ")) << run_reset.output;
