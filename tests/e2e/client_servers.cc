@@ -62,12 +62,14 @@ http {
   limit_req_zone $connection zone=paced:4m rate=10r/s;
   server {
     listen 127.0.0.1:CURL4;
+    listen 127.0.0.2:CURL4;
     listen [::1]:CURL6;
     listen 127.0.0.1:CURLTLS ssl;
     root www;
   }
   server {
     listen 127.0.0.1:WRK4;
+    listen 127.0.0.2:WRK4;
     listen 127.0.0.1:WRKTLS ssl;
     root www;
     location /small { limit_req zone=paced burst=20; }
@@ -81,6 +83,12 @@ std::string NameOf(Client client) {
   static const char* const kNames[kClients] = {"curl",     "curl-v6", "wrk",       "redis-cli", "psql", "grpc",
                                                "curl-tls", "wrk-tls", "redis-tls", "grpc-tls"};
   return kNames[static_cast<size_t>(client)];
+}
+
+std::vector<std::string> ClientServers::HostsOf(Client client) const {
+  if (client == Client::kCurl6) return {"[::1]"};
+  if (IsTls(client)) return {"127.0.0.1"};
+  return {"127.0.0.1", "127.0.0.2"};
 }
 
 std::string ClientServers::Missing() {
@@ -148,7 +156,7 @@ void ClientServers::StartRedis() {
   servers_.push_back(std::make_unique<Process>(std::vector<std::string>{
       "/usr/bin/redis-server", "--port", absl::StrCat(PortOf(Client::kRedis)), "--tls-port", absl::StrCat(PortOf(Client::kRedisTls)),
       "--tls-cert-file", folder_ + "/server.crt", "--tls-key-file", folder_ + "/server.key", "--tls-auth-clients", "no",
-      "--tls-ca-cert-file", ca_cert(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder_}));
+      "--tls-ca-cert-file", ca_cert(), "--bind", "127.0.0.1", "127.0.0.2", "--save", "", "--appendonly", "no", "--dir", folder_}));
 }
 
 void ClientServers::StartPostgres() {
@@ -161,13 +169,14 @@ void ClientServers::StartPostgres() {
   options.user = user;
   servers_.push_back(std::make_unique<Process>(
       std::vector<std::string>{programs + "/postgres", "-D", folder_ + "/pg", "-p", absl::StrCat(PortOf(Client::kPsql)), "-h",
-                               "127.0.0.1", "-k", folder_, "-F"},
+                               "127.0.0.1,127.0.0.2", "-k", folder_, "-F"},
       options));
 }
 
 void ClientServers::StartGrpc() {
   servers_.push_back(std::make_unique<Process>(
-      std::vector<std::string>{grpc_echo_, absl::StrCat("--serve=127.0.0.1:", PortOf(Client::kGrpc))}));
+      std::vector<std::string>{grpc_echo_, absl::StrCat("--serve=127.0.0.1:", PortOf(Client::kGrpc)),
+                               absl::StrCat("--serve=127.0.0.2:", PortOf(Client::kGrpc))}));
   servers_.push_back(std::make_unique<Process>(
       std::vector<std::string>{grpc_echo_, absl::StrCat("--serve=127.0.0.1:", PortOf(Client::kGrpcTls)), "--cert",
                                folder_ + "/server.crt", "--key", folder_ + "/server.key"}));

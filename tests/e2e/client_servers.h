@@ -25,9 +25,9 @@ class ClientServers {
   // Says what is missing on this machine; empty: nothing.
   static std::string Missing();
 
-  // Each client has a door of its own, so that an edge is one client's.
+  // Each client has doors of its own, so that an edge is one client's: a port, and one or more addresses.
   int PortOf(Client client) const { return ports_[static_cast<size_t>(client)]; }
-  std::string HostOf(Client client) const { return client == Client::kCurl6 ? "[::1]" : "127.0.0.1"; }
+  std::vector<std::string> HostsOf(Client client) const;
 
   // The command that asks the server at host:port, and gives up after `patience` where the client has such a thing.
   std::vector<std::string> Command(Client client, const std::string& host, int port, Size size, double patience) const;

@@ -73,7 +73,7 @@ std::vector<Row> MakeNetworkRows() {
                   Told("Error: Connection reset by peer"), Told("Connection reset by peer|server closed the connection unexpectedly"),
                   Told("UNAVAILABLE: .*Connection reset by peer")});
   rows.push_back({"refuse", "refuse: {edge: EDGE}", kRoot, kAnybody, Size::kSmall, 1.5,
-                  Says(7, "connect to .* failed: Connection refused"), Says(1, "unable to connect to .* Connection refused"),
+                  Says(7, "(connect to .* failed|Immediate connect fail for .*): Connection refused"), Says(1, "unable to connect to .* Connection refused"),
                   Says(1, "Could not connect to Redis at .*: Connection refused"), Says(2, "failed: Connection refused"),
                   Says(14, "UNAVAILABLE: .*Connection refused"), Answer(), Answer(), Answer()});
   rows.push_back({"accept, then silence", "stall: {edge: EDGE}", kRoot, kAnybody, Size::kSmall, 1.5,
@@ -106,7 +106,7 @@ std::vector<Row> MakeNetworkRows() {
                   Size::kSmall, 1.5, Answer(), Figures(kSomeRequests), Answer(), Answer(), Answer(), Waits(), Waits(),
                   kept_grpc_gives_up});
   rows.push_back({"partition that rejects", "partition: {edge: EDGE, answer: reject}", kRoot, kNotSo, Size::kSmall, 1.5,
-                  Says(7, "connect to .* failed: Connection refused"), Says(1, "unable to connect to .* Connection refused"),
+                  Says(7, "(connect to .* failed|Immediate connect fail for .*): Connection refused"), Says(1, "unable to connect to .* Connection refused"),
                   Says(1, "Could not connect to Redis at .*: Connection refused"), Says(2, "failed: Connection refused"),
                   Says(14, "UNAVAILABLE: .*Connection refused"),
                   Told("Error: (Connection reset by peer|Software caused connection abort|Broken pipe)"),

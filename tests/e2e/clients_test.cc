@@ -1,6 +1,6 @@
 // Clients that nobody here wrote go through every network fault that means something to them: what each sees is what the table
 // (clients_table.cc) says, its neighbour that asks the same of the same server at the same time sees nothing, and all is well once
-// the fault is healed. Each client has an edge of its own and takes the faults one after the other, side by side with the others.
+// the fault is healed. Each client has edges of its own and takes the faults one after the other on each, side by side with the others.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -89,23 +89,44 @@ class ClientsTest : public ::testing::Test {
                         "assert:\n  - recovery: {within: 5s}\n");
   }
 
-  // An edge for each of the clients, and the faults of each one after the other.
-  std::string Scenario(const std::vector<Client>& clients, const std::vector<Row>& rows, bool redirected) {
-    std::string edges, faults;
+  // An edge and the faults on it, one after the other.
+  struct Lane {
+    Client client;
+    std::string edge;
+    std::string host;  // of the server
+    int port = 0;      // that the client calls: the server's, or the relay's
+    std::vector<Row> rows;
+  };
+  // Those of a client take turns with its rows.
+  std::vector<Lane> Lanes(const std::vector<Client>& clients, const std::vector<Row>& rows, bool redirected) {
+    std::vector<Lane> lanes;
     for (const Client client : clients) {
-      const bool http = client == Client::kCurl || client == Client::kCurl6 || client == Client::kWrk || client == Client::kGrpc;
-      absl::StrAppend(&edges, "  ", NameOf(client), ": {from: clients, to: \"", servers_->HostOf(client), ":", servers_->PortOf(client),
-                      "\", protocol: ", http ? "http" : "tcp");
-      if (!redirected) {
-        relays_[client] = FreePort();
-        absl::StrAppend(&edges, ", relay_at: \"", servers_->HostOf(client), ":", relays_[client], "\"");
+      const size_t first = lanes.size();
+      for (const std::string& host : servers_->HostsOf(client)) {
+        lanes.push_back({client, absl::StrCat(NameOf(client), "-", lanes.size() - first + 1), host,
+                         redirected ? servers_->PortOf(client) : FreePort(), {}});
       }
+      size_t next = 0;
+      for (const Row& row : rows) {
+        if (Applies(row, client, redirected)) lanes[first + next++ % (lanes.size() - first)].rows.push_back(row);
+      }
+    }
+    return lanes;
+  }
+
+  std::string Scenario(const std::vector<Lane>& lanes, bool redirected) {
+    std::string edges, faults;
+    for (const Lane& lane : lanes) {
+      const Client client = lane.client;
+      const bool http = client == Client::kCurl || client == Client::kCurl6 || client == Client::kWrk || client == Client::kGrpc;
+      absl::StrAppend(&edges, "  ", lane.edge, ": {from: clients, to: \"", lane.host, ":", servers_->PortOf(client),
+                      "\", protocol: ", http ? "http" : "tcp");
+      if (!redirected) absl::StrAppend(&edges, ", relay_at: \"", lane.host, ":", lane.port, "\"");
       edges += "}\n";
       std::string after;
-      for (const Row& row : rows) {
-        if (!Applies(row, client, redirected)) continue;
+      for (const Row& row : lane.rows) {
         absl::StrAppend(&faults, "  - name: ", FaultName(client, row), "\n    ",
-                        absl::StrReplaceAll(row.fault, {{"EDGE", NameOf(client)},
+                        absl::StrReplaceAll(row.fault, {{"EDGE", lane.edge},
                                                         {"CACERT", servers_->ca_cert()},
                                                         {"CAKEY", servers_->ca_key()}}),
                         "\n    for: 10s\n", after.empty() ? "" : absl::StrCat("    after: ", after, "\n"));
@@ -116,23 +137,23 @@ class ClientsTest : public ::testing::Test {
   }
 
   void EachGoesThrough(const std::vector<Client>& clients, const std::vector<Row>& rows, bool redirected) {
-    agent_ = std::make_unique<HeldAgent>(*checkout_, Scenario(clients, rows, redirected), /*as_nobody=*/!redirected);
+    const std::vector<Lane> lanes = Lanes(clients, rows, redirected);
+    agent_ = std::make_unique<HeldAgent>(*checkout_, Scenario(lanes, redirected), /*as_nobody=*/!redirected);
     ASSERT_TRUE(agent_->Holds());
-    std::vector<std::thread> lanes;
-    for (const Client client : clients) {
-      lanes.emplace_back([&, client] {
-        for (const Row& row : rows) {
-          if (Applies(row, client, redirected)) GoThrough(client, row, redirected);
-        }
+    std::vector<std::thread> threads;
+    for (const Lane& lane : lanes) {
+      threads.emplace_back([&] {
+        for (const Row& row : lane.rows) GoThrough(lane, row, redirected);
       });
     }
-    for (std::thread& lane : lanes) lane.join();
+    for (std::thread& thread : threads) thread.join();
   }
 
-  void GoThrough(Client client, const Row& row, bool redirected) {
+  void GoThrough(const Lane& lane, const Row& row, bool redirected) {
+    const Client client = lane.client;
+    const std::string& host = lane.host;
+    const int port = lane.port;
     const std::string who = absl::StrCat(row.name, redirected ? "" : " (relay_at)", ", ", NameOf(client));
-    const int port = redirected ? servers_->PortOf(client) : relays_[client];
-    const std::string host = servers_->HostOf(client);
     const std::string right = servers_->RightAnswer(client, row.size);
     const std::vector<std::string> asks = servers_->Command(client, host, port, row.size, row.patience);
 
@@ -242,7 +263,6 @@ class ClientsTest : public ::testing::Test {
   std::unique_ptr<ClientServers> servers_;
   std::unique_ptr<Process> neighbour_, nameserver_;
   std::unique_ptr<HeldAgent> agent_;
-  std::map<Client, int> relays_;
   std::mutex mutex_;
   // An address of the loopback that is nobody else's.
   const std::string dns_ = absl::StrCat("127.53.", getpid() / 250 % 250, ".", getpid() % 250 + 1);

@@ -3,12 +3,14 @@
 #include <grpcpp/grpcpp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <CLI/CLI.hpp>
 #include <fstream>
 #include <iostream>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -23,7 +25,8 @@ constexpr char kPattern[] = "0123456789abcdef";
 constexpr int kMostBytes = 1 << 20;
 
 struct Options {
-  std::string serve, call;
+  std::vector<std::string> serve;
+  std::string call;
   absl::Duration deadline = absl::Seconds(1);
   int size = 16;
   bool from_stdin = false;
@@ -82,13 +85,14 @@ int Serve(const Options& options) {
     tls.pem_key_cert_pairs.push_back({Contents(options.key), Contents(options.cert)});
     credentials = grpc::SslServerCredentials(tls);
   }
-  int port = 0;
-  builder.AddListeningPort(options.serve, credentials, &port);
+  std::vector<int> ports(options.serve.size());
+  for (size_t i = 0; i < ports.size(); ++i) builder.AddListeningPort(options.serve[i], credentials, &ports[i]);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.RegisterService(&service);
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr || port == 0) {
-    fprintf(stderr, "cannot listen on %s\n", options.serve.c_str());
+  for (size_t i = 0; i < ports.size(); ++i) {
+    if (server != nullptr && ports[i] != 0) continue;
+    fprintf(stderr, "cannot listen on %s\n", options.serve[i].c_str());
     return 1;
   }
   int signal = 0;
@@ -134,7 +138,7 @@ int Call(const Options& options) {
 int Main(int argc, char** argv) {
   Options options;
   CLI::App app("grpc_echo: a gRPC server, or one of its clients.");
-  auto* serve = app.add_option("--serve", options.serve, "IP:PORT to listen on");
+  auto* serve = app.add_option("--serve", options.serve, "IP:PORT to listen on; as often as needed");
   auto* call = app.add_option("--call", options.call, "HOST:PORT to call")->excludes(serve);
   AddDuration(app, "--deadline", options.deadline, "The deadline of a call");
   app.add_option("--size", options.size, "The length of the answer")->check(CLI::Range(0, kMostBytes));
@@ -152,4 +156,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace squall::target
 
-int main(int argc, char** argv) { return squall::target::Main(argc, argv); }
+int main(int argc, char** argv) {
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);  // what the application is told is enough
+  return squall::target::Main(argc, argv);
+}
