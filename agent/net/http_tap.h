@@ -7,18 +7,9 @@
 #include <functional>
 
 #include "absl/strings/string_view.h"
-#include "proto/timeline.pb.h"
+#include "agent/net/seen_call.h"
 
 namespace squall {
-
-// One call over a connection, as told to the observer.
-struct SeenCall {
-  int64_t start_ns = 0;
-  int64_t end_ns = 0;
-  int status = 0;
-  CallResult result = CALL_RESULT_UNSPECIFIED;
-  uint32_t source_pid = 0;  // the process that connected; 0: not known. Set by the relay
-};
 
 // Listens to both directions of one connection and tells its calls apart: HTTP/1.1 requests, pipelined or not. Bytes that
 // are no HTTP make the whole connection one call. It only listens: bytes pass whatever it makes of them. Its memory is
