@@ -45,6 +45,13 @@ struct FaultContext {
 std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& context);
 
 std::unique_ptr<ActiveFault> MakeLatency(const Latency& latency, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeBandwidth(const Bandwidth& bandwidth, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeStall(const StallFault& stall, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeSlice(const Slice& slice, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeLimitData(const LimitData& limit_data, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeReset(const Reset& reset, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeHttp(const HttpFault& http, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeGrpc(const GrpcFault& grpc, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeKill(const Kill& kill, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeCpu(const Cpu& cpu, const FaultContext& context);
 

@@ -23,10 +23,19 @@ std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& c
     case Fault::kCpu:
       return MakeCpu(fault.cpu(), context);
     case Fault::kBandwidth:
+      return MakeBandwidth(fault.bandwidth(), context);
     case Fault::kStall:
+      return MakeStall(fault.stall(), context);
     case Fault::kSlice:
+      return MakeSlice(fault.slice(), context);
     case Fault::kLimitData:
+      return MakeLimitData(fault.limit_data(), context);
     case Fault::kReset:
+      return MakeReset(fault.reset(), context);
+    case Fault::kHttp:
+      return MakeHttp(fault.http(), context);
+    case Fault::kGrpc:
+      return MakeGrpc(fault.grpc(), context);
     case Fault::kRefuse:
     case Fault::kBlackhole:
     case Fault::kPartition:
@@ -34,8 +43,6 @@ std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& c
     case Fault::kDuplicate:
     case Fault::kReorder:
     case Fault::kCorrupt:
-    case Fault::kHttp:
-    case Fault::kGrpc:
     case Fault::kTls:
     case Fault::KIND_NOT_SET:
       break;

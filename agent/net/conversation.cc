@@ -140,11 +140,13 @@ void Conversation::Written(size_t bytes, int64_t now_ns) {
 }
 
 bool Conversation::WantsFromService() const {
+  if (service_ended_) return false;
   return protocol_ == nullptr ||
          (protocol_->HeldToDependency() < kMaxHeld && protocol_->HeldToService() < kMaxHeld);
 }
 
 bool Conversation::WantsFromDependency() const {
+  if (dependency_ended_) return false;
   return protocol_ == nullptr || protocol_->HeldToService() < kMaxHeld;
 }
 
@@ -160,6 +162,10 @@ void Conversation::Forget(RequestFaults::Kind kind, int64_t now_ns) {
   if (protocol_ == nullptr || Broken()) return;
   protocol_->Forget(kind, now_ns);
   LookAtProtocol(now_ns);
+}
+
+bool Conversation::HoldsFor(RequestFaults::Kind kind) const {
+  return protocol_ != nullptr && !Broken() && protocol_->HoldsFor(kind);
 }
 
 void Conversation::OnClose(CallResult result, int64_t now_ns) {

@@ -53,6 +53,8 @@ class Conversation {
   // A fault is over: what was held back for it goes on.
   void Forget(RequestFaults::Kind kind, int64_t now_ns);
 
+  bool HoldsFor(RequestFaults::Kind kind) const;
+
   // The connection is over: calls that are open end with `result`.
   void OnClose(CallResult result, int64_t now_ns);
 

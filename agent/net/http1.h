@@ -30,6 +30,7 @@ class Http1 : public Protocol {
   void OnTime(int64_t now_ns) override;
   int64_t NextDueNs() const override { return blocked_ ? due_ns_ : kNothingDue; }
   void Forget(RequestFaults::Kind kind, int64_t now_ns) override;
+  bool HoldsFor(RequestFaults::Kind kind) const override { return blocked_ && decision_.hit[kind]; }
   size_t HeldToDependency() const override;
   size_t HeldToService() const override { return 0; }
   bool OwesAnswer() const override;

@@ -190,6 +190,12 @@ size_t Http2::HeldToDependency() const {
   return held_bytes_ + up_.block_frames.size() + up_.payload.size() + pending_up_.size();
 }
 
+bool Http2::HoldsFor(RequestFaults::Kind kind) const {
+  return std::any_of(streams_.begin(), streams_.end(), [kind](const auto& each) {
+    return each.second.state == Stream::kHeld && (each.second.decision.hit[kind] || !each.second.decision.Hits());
+  });
+}
+
 bool Http2::OwesAnswer() const {
   size_t others = 0;
   size_t owed = owed_;

@@ -48,6 +48,7 @@ class Http2 : public Protocol {
   void OnTime(int64_t now_ns) override;
   int64_t NextDueNs() const override { return due_.empty() || !Writable(up_) ? kNothingDue : due_.begin()->first; }
   void Forget(RequestFaults::Kind kind, int64_t now_ns) override;
+  bool HoldsFor(RequestFaults::Kind kind) const override;
   size_t HeldToDependency() const override;
   size_t HeldToService() const override { return waiting_.size() - waiting_from_ + pending_.size(); }
   bool OwesAnswer() const override;

@@ -86,6 +86,9 @@ class Protocol {
   // The fault is over: what was held back for it goes on.
   virtual void Forget(RequestFaults::Kind kind, int64_t now_ns) = 0;
 
+  // A request is held back for a fault of this kind.
+  virtual bool HoldsFor(RequestFaults::Kind kind) const = 0;
+
   virtual size_t HeldToDependency() const = 0;  // bytes, and what is kept with them
   virtual size_t HeldToService() const = 0;
   // An answer is yet to be given on which the service would not wait if it were told that the dependency closed.

@@ -4,19 +4,22 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "agent/net/address.h"
-#include "agent/net/http_tap.h"
 #include "agent/net/intercept.h"
 #include "agent/net/netns.h"
+#include "agent/net/seen_call.h"
 #include "proto/fault.pb.h"
 #include "proto/timeline.pb.h"
 
 namespace squall {
+
+class RelayLoop;
 
 // Carries the traffic of a run's edges on one epoll thread, counts what passes and applies network faults to it.
 //
@@ -42,14 +45,18 @@ class Relay {
   // Opens listeners inside `ns` and, where the edge is redirected, fills the intercept's map. `ns` outlives the edge. A
   // second call for an edge moves it to another namespace: its listeners are opened there, and the old ones closed.
   absl::Status Open(const EdgeOptions& edge, const NetNamespace& ns);
+  // Where the edge's listeners are: what its redirected connects are sent to. Empty: no such edge, or none open now.
+  std::vector<Address> Listeners(const std::string& edge);
 
-  // Holds back what crosses the edge from now on, on connections old and new. `seed` decides the jitter.
-  absl::Status SetLatency(const std::string& edge, const Latency& latency, uint64_t seed);
-  // Passes on at once what is held back, in order, and holds nothing back from now on. Idempotent. FAILED_PRECONDITION when
-  // something is still held.
-  absl::Status ClearLatency(const std::string& edge);
-  // What the latency on this edge did since SetLatency.
-  Evidence LatencyEvidence(const std::string& edge);
+  // Does to what crosses the fault's edge what it says, from now on, on connections old and new. One fault of a kind on an
+  // edge: a second takes the first one's place. Faults of other kinds stay as they are. `seed` decides what is left to
+  // chance. UNIMPLEMENTED: a kind that the relay does not do; NOT_FOUND: no such edge. Nothing is changed then.
+  absl::Status SetFault(const Fault& fault, uint64_t seed);
+  // Takes it away: what it alone held back is passed on at once, in order. Idempotent. FAILED_PRECONDITION when something
+  // is still held.
+  absl::Status ClearFault(const std::string& edge, Fault::KindCase kind);
+  // What the fault of this kind did on this edge since it was set last. Stays after ClearFault.
+  Evidence FaultEvidence(const std::string& edge, Fault::KindCase kind);
 
   EdgeStats Stats(const std::string& edge);
 
@@ -58,8 +65,7 @@ class Relay {
   void Close(absl::Duration drain, const std::atomic<bool>& at_once);
 
  private:
-  class Loop;
-  std::unique_ptr<Loop> loop_;
+  std::unique_ptr<RelayLoop> loop_;
 };
 
 }  // namespace squall

@@ -79,7 +79,8 @@ int Main(int argc, char** argv) {
     fprintf(stderr, "%s\n", std::string(status.message()).c_str());
     return 1;
   }
-  Latency latency;
+  Fault fault;
+  Latency& latency = *fault.mutable_latency();
   latency.set_edge("edge");
   latency.mutable_delay()->set_nanos(50'000'000);
   latency.set_direction(DIRECTION_RESPONSE);
@@ -89,9 +90,9 @@ int Main(int argc, char** argv) {
   for (int round = 1; round <= rounds; ++round) {
     const Percentiles direct = Measure(kServer, rate, seconds);
     const Percentiles through = Measure(kRelay, rate, seconds);
-    relay.SetLatency("edge", latency, 1).IgnoreError();
+    relay.SetFault(fault, 1).IgnoreError();
     const Percentiles delayed = Measure(kRelay, rate, seconds);
-    relay.ClearLatency("edge").IgnoreError();
+    relay.ClearFault("edge", Fault::kLatency).IgnoreError();
     printf("%-6d %7.3f / %-7.3f      %7.3f / %-7.3f      %7.3f / %-7.3f      p50 %+6.3f p99 %+6.3f   %.3f\n", round,
            direct.p50_ms, direct.p99_ms, through.p50_ms, through.p99_ms, delayed.p50_ms, delayed.p99_ms,
            delayed.p50_ms - through.p50_ms - 50, delayed.p99_ms - through.p99_ms - 50, delayed.lag_p99_ms);

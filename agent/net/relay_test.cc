@@ -89,12 +89,14 @@ class RelayTest : public ::testing::Test {
     absl::MutexLock lock(&mutex_);
     return calls_;
   }
-  static Latency Delay(int ms, Direction direction = DIRECTION_RESPONSE) {
-    Latency latency;
+  static Fault Delay(int ms, Direction direction = DIRECTION_RESPONSE) {
+    Fault fault;
+    Latency& latency = *fault.mutable_latency();
+    latency.set_edge("edge");
     latency.mutable_delay()->set_seconds(ms / 1000);
     latency.mutable_delay()->set_nanos(ms % 1000 * 1'000'000);
     latency.set_direction(direction);
-    return latency;
+    return fault;
   }
 
   NetNamespace ns_ = *NetNamespace::Own();
@@ -167,7 +169,7 @@ TEST_F(RelayTest, LatencyHoldsTheAnswerBackAndSaysHowLong) {
   Open();
   Fd client, server;
   ConnectThrough(client, server);
-  ASSERT_TRUE(relay_.SetLatency("edge", Delay(80), 1).ok());
+  ASSERT_TRUE(relay_.SetFault(Delay(80), 1).ok());
   Send(client.get(), kGet);
   EXPECT_EQ(ReadSome(server.get()), kGet);
   const int64_t before = BootNanos();
@@ -175,7 +177,7 @@ TEST_F(RelayTest, LatencyHoldsTheAnswerBackAndSaysHowLong) {
   EXPECT_EQ(ReadSome(client.get()), kAnswer);
   EXPECT_GE(BootNanos() - before, 80'000'000);
   ASSERT_TRUE(Eventually([&] { return Calls().size() == 1; }));
-  const Evidence evidence = relay_.LatencyEvidence("edge");
+  const Evidence evidence = relay_.FaultEvidence("edge", Fault::kLatency);
   EXPECT_EQ(evidence.connections(), 1);
   EXPECT_EQ(evidence.calls(), 1);
   EXPECT_EQ(evidence.bytes(), static_cast<int64_t>(strlen(kAnswer)));
@@ -186,37 +188,37 @@ TEST_F(RelayTest, LatencyOnTheRequestLeavesTheAnswerAlone) {
   Open();
   Fd client, server;
   ConnectThrough(client, server);
-  ASSERT_TRUE(relay_.SetLatency("edge", Delay(80, DIRECTION_REQUEST), 1).ok());
+  ASSERT_TRUE(relay_.SetFault(Delay(80, DIRECTION_REQUEST), 1).ok());
   const int64_t before = BootNanos();
   Send(client.get(), kGet);
   EXPECT_EQ(ReadSome(server.get()), kGet);
   EXPECT_GE(BootNanos() - before, 80'000'000);
   Send(server.get(), kAnswer);
   EXPECT_EQ(ReadSome(client.get()), kAnswer);
-  EXPECT_EQ(relay_.LatencyEvidence("edge").bytes(), static_cast<int64_t>(strlen(kGet)));
+  EXPECT_EQ(relay_.FaultEvidence("edge", Fault::kLatency).bytes(), static_cast<int64_t>(strlen(kGet)));
 }
 
 TEST_F(RelayTest, HealingPassesOnAtOnceWhatIsHeldBack) {
   Open();
   Fd client, server;
   ConnectThrough(client, server);
-  ASSERT_TRUE(relay_.SetLatency("edge", Delay(600'000), 1).ok());
+  ASSERT_TRUE(relay_.SetFault(Delay(600'000), 1).ok());
   Send(client.get(), kGet);
   ReadSome(server.get());
   Send(server.get(), kAnswer);
-  ASSERT_TRUE(Eventually([&] { return relay_.LatencyEvidence("edge").bytes() > 0; }));
-  EXPECT_TRUE(relay_.ClearLatency("edge").ok());
+  ASSERT_TRUE(Eventually([&] { return relay_.FaultEvidence("edge", Fault::kLatency).bytes() > 0; }));
+  EXPECT_TRUE(relay_.ClearFault("edge", Fault::kLatency).ok());
   EXPECT_EQ(ReadSome(client.get()), kAnswer);
-  EXPECT_TRUE(relay_.ClearLatency("edge").ok());  // twice is once
+  EXPECT_TRUE(relay_.ClearFault("edge", Fault::kLatency).ok());  // twice is once
 }
 
 TEST_F(RelayTest, JitterKeepsTheOrder) {
   Open();
   Fd client, server;
   ConnectThrough(client, server);
-  Latency latency = Delay(5);
-  latency.mutable_jitter()->set_nanos(5'000'000);
-  ASSERT_TRUE(relay_.SetLatency("edge", latency, 7).ok());
+  Fault latency = Delay(5);
+  latency.mutable_latency()->mutable_jitter()->set_nanos(5'000'000);
+  ASSERT_TRUE(relay_.SetFault(latency, 7).ok());
   std::string sent, got;
   for (int i = 0; i < 200; ++i) {
     const std::string piece = std::to_string(i) + ",";
@@ -232,15 +234,15 @@ TEST_F(RelayTest, CallerThatGivesUpWhileTheAnswerIsHeldBackIsCounted) {
   Open();
   Fd client, server;
   ConnectThrough(client, server);
-  ASSERT_TRUE(relay_.SetLatency("edge", Delay(400), 1).ok());
+  ASSERT_TRUE(relay_.SetFault(Delay(400), 1).ok());
   Send(client.get(), kGet);
   ReadSome(server.get());
   Send(server.get(), kAnswer);
-  ASSERT_TRUE(Eventually([&] { return relay_.LatencyEvidence("edge").bytes() > 0; }));
+  ASSERT_TRUE(Eventually([&] { return relay_.FaultEvidence("edge", Fault::kLatency).bytes() > 0; }));
   client.Reset();
   ASSERT_TRUE(Eventually([&] { return Calls().size() == 1; }));
   EXPECT_EQ(Calls()[0].result, CALLER_LEFT);
-  EXPECT_EQ(relay_.LatencyEvidence("edge").calls(), 1);
+  EXPECT_EQ(relay_.FaultEvidence("edge", Fault::kLatency).calls(), 1);
 }
 
 TEST_F(RelayTest, ClosingLetsIdleConnectionsGoAndCutsBusyOnes) {
@@ -274,7 +276,7 @@ TEST_F(RelayTest, MuchDataPassesWhole) {
   Open();
   Fd client, server;
   ConnectThrough(client, server);
-  ASSERT_TRUE(relay_.SetLatency("edge", Delay(1), 1).ok());
+  ASSERT_TRUE(relay_.SetFault(Delay(1), 1).ok());
   constexpr size_t kSize = 32 << 20;
   std::thread sender([&] {
     const std::string piece(1 << 20, 'x');

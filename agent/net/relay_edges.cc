@@ -1,0 +1,321 @@
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "absl/strings/str_cat.h"
+#include "agent/net/relay_loop.h"
+#include "base/clock.h"
+
+namespace squall {
+namespace {
+
+constexpr int kTurnsInARow = 1024;  // before other edges and new bytes are looked at
+
+absl::StatusOr<Listener> Listen(const NetNamespace& ns, const Address& at) {
+  absl::StatusOr<Fd> fd = ns.Socket(at.Family(), SOCK_STREAM | SOCK_NONBLOCK);
+  if (!fd.ok()) return fd.status();
+  const int one = 1;
+  setsockopt(fd->get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+  if (at.Family() == AF_INET6) setsockopt(fd->get(), IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+  sockaddr_storage storage;
+  socklen_t length = at.ToSockaddr(storage);
+  if (bind(fd->get(), reinterpret_cast<sockaddr*>(&storage), length) != 0 || listen(fd->get(), 4096) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("the relay cannot listen on ", at.ToString()));
+  }
+  length = sizeof(storage);
+  getsockname(fd->get(), reinterpret_cast<sockaddr*>(&storage), &length);
+  return Listener{*std::move(fd), FromSockaddr(storage)};
+}
+
+Address Loopback(int family) {
+  Address address;
+  if (family == AF_INET) {
+    address.ip.s6_addr[10] = address.ip.s6_addr[11] = 0xff;
+    address.ip.s6_addr[12] = 127;
+    address.ip.s6_addr[15] = 1;
+  } else {
+    address.ip.s6_addr[15] = 1;
+  }
+  return address;
+}
+
+std::string EdgeOf(const Fault& fault) {
+  switch (fault.kind_case()) {
+    case Fault::kLatency:
+      return fault.latency().edge();
+    case Fault::kBandwidth:
+      return fault.bandwidth().edge();
+    case Fault::kSlice:
+      return fault.slice().edge();
+    case Fault::kBlackhole:
+      return fault.blackhole().edge();
+    case Fault::kStall:
+      return fault.stall().edge();
+    case Fault::kLimitData:
+      return fault.limit_data().edge();
+    case Fault::kReset:
+      return fault.reset().edge();
+    case Fault::kRefuse:
+      return fault.refuse().edge();
+    case Fault::kHttp:
+      return fault.http().edge();
+    case Fault::kGrpc:
+      return fault.grpc().edge();
+    default:
+      return "";
+  }
+}
+
+// The faults on requests, which the conversations do; the others are the shaper's.
+std::optional<RequestFaults::Kind> RequestKindOf(Fault::KindCase kind) {
+  if (kind == Fault::kHttp) return RequestFaults::kHttp;
+  if (kind == Fault::kGrpc) return RequestFaults::kGrpc;
+  return std::nullopt;
+}
+
+}  // namespace
+
+absl::Status RelayLoop::Open(const Relay::EdgeOptions& options, const NetNamespace& ns) {
+  RelayEdge& edge = edges_[options.name];
+  CloseListeners(edge);
+  for (const uint64_t id : ConnectionsOf(edge)) End(id, STILL_OPEN, /*orderly=*/false);
+  edge.upstreams.clear();
+  edge.name = options.name;
+  edge.stats.set_edge(options.name);
+  edge.parse_http = options.parse_http;
+  edge.relay_at = options.relay_at;
+  edge.intercept = options.intercept;
+  edge.ns = &ns;
+  for (const Address& to : options.to) {
+    absl::StatusOr<Upstream> upstream = Upstream::Watch(ns, to);
+    if (!upstream.ok()) return upstream.status();
+    edge.upstreams.push_back(*std::move(upstream));
+  }
+  edge.refusing.assign(edge.upstreams.size(), false);
+  if (edge.relay_at) {
+    const absl::Status status = OpenListener(edge, *edge.relay_at);
+    if (!status.ok()) return status;
+  } else {
+    const absl::Status v4 = OpenListener(edge, Loopback(AF_INET));
+    if (!v4.ok()) return v4;
+    const uint16_t port4 = edge.listeners.back().at.port;
+    const absl::Status v6 = OpenListener(edge, Loopback(AF_INET6));
+    const uint16_t port6 = v6.ok() ? edge.listeners.back().at.port : 0;
+    for (const Address& to : options.to) {
+      if (!to.IsV4() && port6 == 0) return v6;
+      const absl::Status redirected = edge.intercept->Redirect(to, port4, port6);
+      if (!redirected.ok()) return redirected;
+    }
+  }
+  LookAtUpstreams(edge);
+  return absl::OkStatus();
+}
+
+std::vector<Address> RelayLoop::Listeners(const std::string& name) const {
+  std::vector<Address> listeners;
+  const auto found = edges_.find(name);
+  if (found == edges_.end()) return listeners;
+  for (const Listener& listener : found->second.listeners) listeners.push_back(listener.at);
+  return listeners;
+}
+
+absl::Status RelayLoop::SetFault(const Fault& fault, uint64_t seed) {
+  const std::optional<Stage> stage = StageOf(fault.kind_case());
+  if (!stage && !fault.has_refuse() && !RequestKindOf(fault.kind_case())) return absl::UnimplementedError("the relay does not do this kind of fault");
+  const std::string name = EdgeOf(fault);
+  RelayEdge* edge = FindEdge(name);
+  if (edge == nullptr) return absl::NotFoundError(absl::StrCat("edge ", name, " has no relay"));
+  if (fault.has_http() || fault.has_grpc()) {
+    if (!edge->parse_http) {
+      return absl::FailedPreconditionError(absl::StrCat("requests of edge ", name, " are not read: it has protocol: tcp"));
+    }
+    if (fault.has_http()) edge->requests.Set(fault.http(), seed);
+    if (fault.has_grpc()) edge->requests.Set(fault.grpc(), seed);
+    return absl::OkStatus();
+  }
+  if (fault.has_refuse()) {
+    if (!edge->relay_at) {
+      return absl::UnimplementedError(absl::StrCat("edge ", name, " has no listener that could be closed: it is redirected"));
+    }
+    // Whoever is connected already goes on.
+    std::vector<int> listening;
+    for (const Listener& listener : edge->listeners) listening.push_back(listener.fd.get());
+    for (const int fd : listening) Accept(*edge, fd);
+    edge->shape.counts[Fault::kRefuse] = FaultCount();
+    edge->refuse = true;
+    Mirror(*edge);
+    return absl::OkStatus();
+  }
+  const int64_t now = BootNanos();
+  edge->shape.Set(fault, seed, now);
+  const std::vector<uint64_t> ids = ConnectionsOf(*edge);
+  for (const uint64_t id : ids) connections_.at(id)->shape.Enroll(*stage, /*existing=*/true, now);
+  for (const uint64_t id : ids) Move(id);
+  if (fault.has_blackhole()) Mirror(*edge);
+  return absl::OkStatus();
+}
+
+absl::Status RelayLoop::ClearFault(const std::string& name, Fault::KindCase kind) {
+  RelayEdge* edge = FindEdge(name);
+  if (edge == nullptr) return absl::OkStatus();
+  if (kind == Fault::kRefuse && edge->refuse) {
+    edge->refuse = false;
+    Mirror(*edge);
+    const bool mirrored = std::find(edge->refusing.begin(), edge->refusing.end(), false) == edge->refusing.end();
+    if (edge->listeners.empty() && !mirrored && !closing_) return OpenListener(*edge, *edge->relay_at);
+    return absl::OkStatus();
+  }
+  if (const auto requests = RequestKindOf(kind); requests) {
+    edge->requests.Clear(*requests);
+    const int64_t now = BootNanos();
+    for (const uint64_t id : ConnectionsOf(*edge)) {
+      connections_.at(id)->conversation.Forget(*requests, now);
+      Move(id);
+    }
+    for (const uint64_t id : ConnectionsOf(*edge)) {
+      if (connections_.at(id)->conversation.HoldsFor(*requests)) {
+        return absl::FailedPreconditionError("requests are still held back");
+      }
+    }
+    return absl::OkStatus();
+  }
+  const std::optional<Stage> stage = StageOf(kind);
+  if (!stage || edge->shape.Get(*stage) == nullptr) return absl::OkStatus();
+  edge->shape.Clear(*stage);
+  if (kind == Fault::kBlackhole) Mirror(*edge);
+  for (const uint64_t id : ConnectionsOf(*edge)) {
+    Connection& connection = *connections_.at(id);
+    if (kind == Fault::kLatency) connection.shape.ReleaseLatency();
+    if (kind == Fault::kBlackhole && !connection.connected && !connection.dependency) {
+      StartConnect(connection);
+    } else {
+      Move(id);
+    }
+  }
+  for (const uint64_t id : ConnectionsOf(*edge)) {
+    if (kind == Fault::kLatency && connections_.at(id)->shape.HeldByLatency()) {
+      return absl::FailedPreconditionError("bytes are still held back");
+    }
+  }
+  return absl::OkStatus();
+}
+
+Evidence RelayLoop::FaultEvidence(const std::string& name, Fault::KindCase kind) {
+  RelayEdge* edge = FindEdge(name);
+  if (edge == nullptr) return {};
+  if (const auto requests = RequestKindOf(kind); requests) return edge->requests.EvidenceOf(*requests);
+  const FaultCount& count = edge->shape.counts[kind];
+  Evidence evidence = count.seen;
+  evidence.set_achieved_p50_ns(count.achieved.Quantile(0.5));
+  evidence.set_achieved_p99_ns(count.achieved.Quantile(0.99));
+  return evidence;
+}
+
+EdgeStats RelayLoop::Stats(const std::string& name) {
+  RelayEdge* edge = FindEdge(name);
+  if (edge == nullptr) return {};
+  EdgeStats stats = edge->stats;
+  stats.set_at_ns(BootNanos());
+  stats.set_open_connections(static_cast<int64_t>(ConnectionsOf(*edge).size()));
+  if (edge->intercept != nullptr) {
+    for (const Upstream& upstream : edge->upstreams) {
+      for (const auto& [process, count] : edge->intercept->Refused(upstream.address())) {
+        stats.set_refused(stats.refused() + count);
+        if (process != 0) (*stats.mutable_refused_by())[process] += count;
+      }
+    }
+  }
+  return stats;
+}
+
+void RelayLoop::StopListening() {
+  for (auto& [name, edge] : edges_) CloseListeners(edge);
+  closing_ = true;
+}
+
+RelayEdge* RelayLoop::FindEdge(const std::string& name) {
+  const auto found = edges_.find(name);
+  return found == edges_.end() ? nullptr : &found->second;
+}
+
+std::vector<uint64_t> RelayLoop::ConnectionsOf(const RelayEdge& edge) const {
+  std::vector<uint64_t> ids;
+  for (const auto& [id, connection] : connections_) {
+    if (connection->edge == &edge) ids.push_back(id);
+  }
+  std::sort(ids.begin(), ids.end());  // as they were accepted
+  return ids;
+}
+
+absl::Status RelayLoop::OpenListener(RelayEdge& edge, const Address& at) {
+  absl::StatusOr<Listener> listener = Listen(*edge.ns, at);
+  if (!listener.ok()) return listener.status();
+  const int fd = listener->fd.get();
+  listening_[fd] = &edge;
+  Watch(fd, EPOLLIN, Pack(Tag::kListener, static_cast<uint64_t>(fd)), EPOLL_CTL_ADD);
+  edge.listeners.push_back(*std::move(listener));
+  return absl::OkStatus();
+}
+
+void RelayLoop::CloseListeners(RelayEdge& edge) {
+  for (const Listener& listener : edge.listeners) listening_.erase(listener.fd.get());
+  edge.listeners.clear();
+}
+
+void RelayLoop::PauseListener(RelayEdge& edge, int fd) {
+  for (Listener& listener : edge.listeners) {
+    if (listener.fd.get() != fd) continue;
+    listener.paused = true;
+    Watch(fd, 0, Pack(Tag::kListener, static_cast<uint64_t>(fd)), EPOLL_CTL_MOD);
+  }
+}
+
+void RelayLoop::LookAtUpstreams(RelayEdge& edge) {
+  for (Upstream& upstream : edge.upstreams) upstream.Accepts();
+  for (Listener& listener : edge.listeners) {
+    if (!listener.paused) continue;
+    listener.paused = false;
+    Watch(listener.fd.get(), EPOLLIN, Pack(Tag::kListener, static_cast<uint64_t>(listener.fd.get())), EPOLL_CTL_MOD);
+  }
+  Mirror(edge);
+}
+
+void RelayLoop::Mirror(RelayEdge& edge) {
+  if (closing_) return;
+  bool any_accepts = false;
+  for (size_t i = 0; i < edge.upstreams.size(); ++i) {
+    const bool refuses = !edge.upstreams[i].Accepted();
+    any_accepts |= !refuses;
+    if (refuses == edge.refusing[i]) continue;
+    edge.refusing[i] = refuses;
+    if (edge.intercept != nullptr && !edge.relay_at) {
+      edge.intercept->SetRefusing(edge.upstreams[i].address(), refuses).IgnoreError();
+    }
+  }
+  if (!edge.relay_at) return;
+  // Of a peer that is gone without a word nobody hears that it refuses.
+  any_accepts |= edge.shape.Get(Stage::kBlackhole) != nullptr;
+  any_accepts &= !edge.refuse;
+  if (!any_accepts && !edge.listeners.empty()) {
+    CloseListeners(edge);
+  } else if (any_accepts && edge.listeners.empty()) {
+    OpenListener(edge, *edge.relay_at).IgnoreError();  // tried again at the next look
+  }
+}
+
+void RelayLoop::ServeLines(RelayEdge& edge) {
+  for (const Way way : kBothWays) {
+    Bucket* bucket = edge.shape.BucketOf(way);
+    if (bucket == nullptr) continue;
+    // Each turn takes bytes out of the bucket or somebody out of the line.
+    for (int i = 0; i < kTurnsInARow; ++i) {
+      const uint64_t id = bucket->Turn(BootNanos());
+      if (id == 0) break;
+      Move(id);
+    }
+  }
+}
+
+}  // namespace squall

@@ -1,0 +1,127 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <queue>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "agent/net/relay.h"
+#include "agent/net/relay_connection.h"
+
+namespace squall {
+
+// The relay's thread and all that is done on it. `Do` may be called from any thread; every other public method must be
+// called inside of it, and does what Relay's method of the same name says. relay_edges.cc has what is done to edges, and
+// relay_loop.cc what is done to connections.
+class RelayLoop {
+ public:
+  explicit RelayLoop(Relay::CallSink sink);
+  ~RelayLoop();
+
+  // Runs `work` on the loop's thread and waits for it.
+  void Do(absl::FunctionRef<void()> work);
+
+  absl::Status Open(const Relay::EdgeOptions& options, const NetNamespace& ns);
+  std::vector<Address> Listeners(const std::string& name) const;
+  absl::Status SetFault(const Fault& fault, uint64_t seed);
+  absl::Status ClearFault(const std::string& name, Fault::KindCase kind);
+  Evidence FaultEvidence(const std::string& name, Fault::KindCase kind);
+  EdgeStats Stats(const std::string& name);
+  void StopListening();
+  // Closes idle connections; returns how many are left.
+  size_t CloseIdle();
+  void CutAll();
+
+ private:
+  struct Work {
+    absl::FunctionRef<void()>* work;
+    absl::Notification* done;
+  };
+  struct Due {
+    int64_t at_ns;
+    uint64_t connection;
+    bool operator>(const Due& other) const { return at_ns > other.at_ns; }
+  };
+  // What epoll hands back: the kind of descriptor in the low bits, the connection or listener above.
+  enum class Tag : uint64_t { kWake = 0, kListener = 1, kService = 2, kDependency = 3 };
+  static uint64_t Pack(Tag tag, uint64_t id) { return id << 2 | static_cast<uint64_t>(tag); }
+
+  void Run();
+  void DoWork();
+  void Watch(int fd, uint32_t events, uint64_t data, int operation);
+  void HandleEvent(uint32_t events, uint64_t data);
+
+  // Edges.
+  RelayEdge* FindEdge(const std::string& name);
+  std::vector<uint64_t> ConnectionsOf(const RelayEdge& edge) const;
+  absl::Status OpenListener(RelayEdge& edge, const Address& at);
+  void CloseListeners(RelayEdge& edge);
+  // Until the next look: it would be reported for ever.
+  void PauseListener(RelayEdge& edge, int fd);
+  void LookAtUpstreams(RelayEdge& edge);
+  // Refuses where the dependency refuses, or a fault does.
+  void Mirror(RelayEdge& edge);
+  // Gives those a turn who stand in line for a share of the edge's bandwidth.
+  void ServeLines(RelayEdge& edge);
+
+  // Connections. Bytes take this way: Read -> Enter -> (the conversation) -> PassOn -> Pass -> (the shaper) -> Write.
+  void Accept(RelayEdge& edge, int listener);
+  void Connect(RelayEdge& edge, Upstream& upstream, Fd service, uint32_t source_pid);
+  void StartConnect(Connection& connection);
+  bool FinishConnect(Connection& connection);  // false, here and below: the connection is gone
+  void ConnectFailed(Connection& connection, int error);
+  bool Read(Connection& connection, Way way, bool broken);
+  // Reading failed: the sender of that way reset the connection, which is passed on as the bytes before it are.
+  bool Broken(Connection& connection, Way way);
+  bool MayRead(Connection& connection, Way way);
+  // Bytes just read, empty for FIN. The only place where they come in; the conversation takes all of them.
+  void Enter(Connection& connection, Way way, absl::string_view bytes, int64_t now_ns);
+  // What the conversation lets go on. True: there was something.
+  bool PassOn(Connection& connection, int64_t now_ns);
+  // Bytes that go on, empty for FIN. The only place where they go to the shaper; call Move() when all are there.
+  void Pass(Connection& connection, Way way, absl::string_view bytes, int64_t now_ns);
+  // Writes what is due, both ways, and tells epoll what to watch. Ends the connection when it is over.
+  void Move(uint64_t id);
+  bool Write(Connection& connection, Way way);
+  // Does what a fault has in mind for the whole connection.
+  bool MeetFate(Connection& connection);
+  // Sends FIN both ways and forgets what was held.
+  void CloseInOrder(Connection& connection);
+  bool Linger(Connection& connection, Way way);
+  void Interest(Connection& connection);
+  void Set(int fd, uint32_t& current, uint32_t wanted, uint64_t data);
+  // Moves the connection again at this time, if not before.
+  void WakeAt(Connection& connection, int64_t at_ns);
+  void MoveDue();
+  void End(uint64_t id, CallResult result, bool orderly);
+
+  const Relay::CallSink sink_;
+  Fd epoll_;
+  Fd wake_;
+  std::thread thread_;
+  absl::Mutex mutex_;
+  std::vector<Work> work_ ABSL_GUARDED_BY(mutex_);
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+
+  // Of the loop's thread only.
+  bool stop_ = false;
+  bool closing_ = false;
+  int64_t next_look_ns_ = 0;
+  uint64_t next_id_ = 1;
+  std::map<std::string, RelayEdge> edges_;
+  std::unordered_map<int, RelayEdge*> listening_;
+  std::unordered_map<uint64_t, std::unique_ptr<Connection>> connections_;
+  std::priority_queue<Due, std::vector<Due>, std::greater<Due>> due_;
+  char read_buffer_[64 << 10];
+};
+
+}  // namespace squall
