@@ -114,7 +114,7 @@ void Conversation::LookAtProtocol(int64_t now_ns) {
   protocol_.reset();
   kind_ = Kind::kOpaque;
   // What had begun as HTTP is not known to have ended.
-  if (!closed_) parts_.calls.EndAll(STILL_OPEN, now_ns);
+  if (!closed_) parts_.calls.EndUnanswered(STILL_OPEN, now_ns);
 }
 
 Conversation::Output Conversation::TakeToDependency() {

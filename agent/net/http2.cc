@@ -92,6 +92,7 @@ size_t Http2::Feed(Input& in, absl::string_view bytes) {
       RunDue();
       if (!pending_up_.empty() && Writable(up_)) ToDependency("");
     } else {
+      down_begun_ = true;
       FlushPending();
     }
   }
@@ -243,7 +244,7 @@ void Http2::ToService(absl::string_view frames) {
 }
 
 void Http2::FlushPending() {
-  if (!Writable(down_)) return;
+  if (!down_begun_ || !Writable(down_)) return;
   const uint64_t base = parts_.OffsetToService();
   parts_.to_service += pending_;
   pending_.clear();

@@ -196,6 +196,7 @@ class Http2 : public Protocol {
     uint64_t call;
     CallResult result;
   };
+  bool down_begun_ = false;  // the dependency's first frame, SETTINGS, has passed: nothing may stand before it
   std::string pending_;
   std::vector<Ending> pending_endings_;
   std::string pending_up_;

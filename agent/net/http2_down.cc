@@ -69,7 +69,7 @@ bool Http2::EndDown() {
 bool Http2::EndDownBlock() {
   const uint32_t id = ServiceId(down_.block_stream);
   const auto found = streams_.find(id);
-  SeenCall* call = found == streams_.end() ? nullptr : parts_.calls.Find(found->second.call);
+  SeenCall* call = found == streams_.end() || found->second.response_ended ? nullptr : parts_.calls.Find(found->second.call);
   const bool decoded = down_decoder_.Decode(down_.block, [&](absl::string_view name, absl::string_view value, bool) {
     int status = 0;
     if (call == nullptr) return;

@@ -71,9 +71,10 @@ bool Http2::EndUp() {
   }
   Stream& stream = found->second;
   const bool ends = frame.type == kData && frame.Has(kEndStream);
-  if (up_.collect && stream.state == Stream::kOpen) {
+  const bool kept = changed_ && up_.collect && !up_.raw && !up_.pass;
+  if (kept && stream.state == Stream::kOpen) {
     AppendFrame(parts_.to_dependency, frame.type, frame.flags, stream.dependency_id, up_.payload);
-  } else if (up_.collect && stream.state == Stream::kHeld) {
+  } else if (kept && stream.state == Stream::kHeld) {
     stream.held.push_back({frame.type, frame.flags, std::move(up_.payload), {}});
     up_.payload.clear();
     held_bytes_ += stream.held.back().Size();

@@ -1,6 +1,8 @@
 #include "agent/net/protocol.h"
 
+#include <set>
 #include <utility>
+#include <vector>
 
 namespace squall {
 
@@ -32,6 +34,16 @@ void OpenCalls::End(uint64_t id, CallResult result, int64_t now_ns) {
 void OpenCalls::EndAll(CallResult result, int64_t now_ns) {
   while (!open_.empty()) End(open_.begin()->first, result, now_ns);
   marks_.clear();
+}
+
+void OpenCalls::EndUnanswered(CallResult result, int64_t now_ns) {
+  std::set<uint64_t> answered;
+  for (const Mark& mark : marks_) answered.insert(mark.id);
+  std::vector<uint64_t> others;
+  for (const auto& [id, call] : open_) {
+    if (answered.count(id) == 0) others.push_back(id);
+  }
+  for (const uint64_t id : others) End(id, result, now_ns);
 }
 
 void OpenCalls::Written(uint64_t bytes_to_service, int64_t now_ns) {

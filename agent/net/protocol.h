@@ -29,6 +29,8 @@ class OpenCalls {
   void EndAt(uint64_t id, CallResult result, uint64_t bytes_to_service, int64_t now_ns);
   void End(uint64_t id, CallResult result, int64_t now_ns);
   void EndAll(CallResult result, int64_t now_ns);
+  // Those whose answer is not known to be whole.
+  void EndUnanswered(CallResult result, int64_t now_ns);
   // So many bytes of the connection have been passed on to the service.
   void Written(uint64_t bytes_to_service, int64_t now_ns);
   size_t size() const { return open_.size(); }
