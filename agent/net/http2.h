@@ -27,7 +27,8 @@ namespace squall {
 //  - Our answers are encoded without the service's table and put between whole frames and blocks of the dependency. What DATA they
 //    take of the connection's window is kept back from the service's next WINDOW_UPDATEs; the dependency, which does not know
 //    of it, has to wait where it would overrun the window.
-//  - DATA of requests that do not reach the dependency is given back to the service's window at once.
+//  - DATA of requests that do not reach the dependency is given back to the service's windows at once, also after the answer:
+//    clients do not all take it well when a stream is reset before they have sent everything.
 //
 // What cannot be followed (kMaxBlock and so on) passes on untouched if the connection is not changed, and breaks it otherwise.
 class Http2 : public Protocol {
@@ -63,7 +64,7 @@ class Http2 : public Protocol {
     size_t Size() const;
   };
   struct Stream {
-    enum State { kOpen, kHeld, kAnswered };
+    enum State { kOpen, kHeld, kAnswered, kDrained };  // drained: answered, and the rest of the request is dropped
     State state = kOpen;
     uint64_t call = 0;
     uint32_t dependency_id = 0;  // 0: the dependency has not seen it
@@ -159,6 +160,8 @@ class Http2 : public Protocol {
   void ToService(absl::string_view frames);
   void FlushPending();
   void CloseStream(Streams::iterator stream);
+  void GiveBack(uint32_t id, const Stream* stream, uint32_t spent);
+  static uint32_t Spent(const Stream& stream);
 
   ConversationParts& parts_;
   int64_t now_ns_ = 0;

@@ -222,13 +222,11 @@ void Http2::FinishAnswer(uint32_t id) {
   } else {
     pending_endings_.push_back({pending_.size(), stream.call, result});
   }
-  const bool stop = !stream.request_ended;
-  CloseStream(found);
-  if (!stop) return;
-  // The service need not send the rest.
-  std::string frame;
-  AppendRstStream(frame, id, kNoError);
-  ToService(frame);
+  stream.response_ended = true;
+  if (stream.request_ended) return CloseStream(found);
+  stream.state = Stream::kDrained;
+  answering_.erase(id);
+  --owed_;
 }
 
 }  // namespace squall

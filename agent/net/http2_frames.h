@@ -34,7 +34,7 @@ enum FrameFlag : uint8_t {
 };
 
 enum SettingsId : uint16_t { kHeaderTableSize = 1, kInitialWindowSize = 4 };
-enum Http2Error : uint32_t { kNoError = 0, kRefusedStream = 7 };
+enum Http2Error : uint32_t { kRefusedStream = 7 };
 
 struct Frame {
   uint32_t length = 0;  // of the payload

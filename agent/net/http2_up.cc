@@ -24,7 +24,9 @@ Http2::Begin Http2::BeginUp() {
     return Begin::kGoOn;
   }
   const auto found = streams_.find(frame.stream);
-  if (found == streams_.end() || found->second.state == Stream::kAnswered) return Begin::kGoOn;  // dropped
+  if (found == streams_.end() || found->second.state == Stream::kAnswered || found->second.state == Stream::kDrained) {
+    return Begin::kGoOn;  // dropped
+  }
   // Whole, so that it never stands in the way of what is due; but a frame that is larger than any should be passes as it comes.
   if (frame.length <= kMaxFrame) {
     in.collect = true;
@@ -62,11 +64,7 @@ bool Http2::EndUp() {
   }
   if (found == streams_.end()) {
     // Closed, or never known to the dependency: the service gets back what it spent of the window.
-    if (changed_ && frame.type == kData && !up_.raw && !up_.pass && frame.length > 0) {
-      std::string update;
-      AppendWindowUpdate(update, 0, frame.length);
-      ToService(update);
-    }
+    if (changed_ && frame.type == kData && !up_.raw && !up_.pass) GiveBack(frame.stream, nullptr, frame.length);
     return state_ == State::kFollowed;
   }
   Stream& stream = found->second;
@@ -78,13 +76,12 @@ bool Http2::EndUp() {
     stream.held.push_back({frame.type, frame.flags, std::move(up_.payload), {}});
     up_.payload.clear();
     held_bytes_ += stream.held.back().Size();
-  } else if (changed_ && frame.type == kData && stream.state == Stream::kAnswered && frame.length > 0) {
-    std::string update;
-    AppendWindowUpdate(update, 0, frame.length);
-    ToService(update);
+  }
+  if (ends) stream.request_ended = true;
+  if (frame.type == kData && (stream.state == Stream::kAnswered || stream.state == Stream::kDrained)) {
+    GiveBack(frame.stream, &stream, frame.length);
   }
   if (ends) {
-    stream.request_ended = true;
     if (stream.response_ended) CloseStream(found);
   }
   return state_ == State::kFollowed;
@@ -211,19 +208,12 @@ void Http2::Release(uint32_t id, bool natural) {
   Stream& stream = streams_.at(id);
   if (natural) parts_.faults->NoteHeld(stream.decision, now_ns_ - stream.since_ns);
   if (stream.decision.Answer() == nullptr) return SendHeld(id, stream);
-  uint32_t spent = 0;
-  for (const HeldFrame& frame : stream.held) {
-    if (frame.type == kData) spent += static_cast<uint32_t>(frame.payload.size());
-  }
+  const uint32_t spent = Spent(stream);
   Unhold(id, stream);
   stream.state = Stream::kAnswered;
   stream.answer = stream.decision.Answer();
   ++owed_;
-  if (spent > 0) {
-    std::string update;
-    AppendWindowUpdate(update, 0, spent);
-    ToService(update);
-  }
+  GiveBack(id, &stream, spent);
   StartAnswer(id);
 }
 
@@ -247,16 +237,30 @@ void Http2::SendHeld(uint32_t id, Stream& stream) {
 // The dependency is not going to see it: the service may try elsewhere.
 void Http2::Refuse(uint32_t id) {
   const auto found = streams_.find(id);
-  uint32_t spent = 0;
-  for (const HeldFrame& frame : found->second.held) {
-    if (frame.type == kData) spent += static_cast<uint32_t>(frame.payload.size());
-  }
+  const uint32_t spent = Spent(found->second);
   parts_.calls.End(found->second.call, PEER_LEFT, now_ns_);
   CloseStream(found);
-  std::string frames;
-  if (spent > 0) AppendWindowUpdate(frames, 0, spent);
-  AppendRstStream(frames, id, kRefusedStream);
-  ToService(frames);
+  GiveBack(id, nullptr, spent);
+  std::string frame;
+  AppendRstStream(frame, id, kRefusedStream);
+  ToService(frame);
+}
+
+uint32_t Http2::Spent(const Stream& stream) {
+  uint32_t spent = 0;
+  for (const HeldFrame& frame : stream.held) {
+    if (frame.type == kData) spent += static_cast<uint32_t>(frame.payload.size());
+  }
+  return spent;
+}
+
+// The service gets back what it spent of the windows on DATA that the dependency never sees. `stream`: null when it is closed.
+void Http2::GiveBack(uint32_t id, const Stream* stream, uint32_t spent) {
+  if (spent == 0) return;
+  std::string updates;
+  AppendWindowUpdate(updates, 0, spent);
+  if (stream != nullptr && !stream->request_ended) AppendWindowUpdate(updates, id, spent);
+  ToService(updates);
 }
 
 // The id that a stream has towards the dependency: its own as long as ids rise by that. False: there is none left.
@@ -334,17 +338,10 @@ void Http2::ServiceReset(uint32_t id) {
   if (rewrite && stream.state == Stream::kOpen) {
     AppendFrame(parts_.to_dependency, kRstStream, 0, stream.dependency_id, up_.payload);
   }
-  uint32_t spent = 0;
-  for (const HeldFrame& frame : stream.held) {
-    if (frame.type == kData) spent += static_cast<uint32_t>(frame.payload.size());
-  }
+  const uint32_t spent = Spent(stream);
   if (!stream.response_ended) parts_.calls.End(stream.call, CALLER_LEFT, now_ns_);
   CloseStream(found);
-  if (spent > 0) {
-    std::string update;
-    AppendWindowUpdate(update, 0, spent);
-    ToService(update);
-  }
+  GiveBack(id, nullptr, spent);
 }
 
 }  // namespace squall
