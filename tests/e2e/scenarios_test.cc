@@ -55,6 +55,20 @@ TEST(Scenarios, OfSingleFaultsPass) {
   EXPECT_EQ(ResidueSince(before), std::vector<std::string>());
 }
 
+TEST(Scenarios, OfFaultsThatTheRelayDoesPassSideBySide) {
+  if (!IsRoot()) {
+    printf("LEFT OUT: scenarios_test: redirecting connects needs root\n");
+    GTEST_SKIP();
+  }
+  Checkout checkout;
+  std::vector<std::string> args = {"--parallel", "5", "--inconclusive", "rerun"};
+  for (const char* scenario : {"bandwidth", "stall", "slice", "limit-data", "reset"}) {
+    args.push_back(absl::StrCat(checkout.path(), "/scenarios/network/", scenario, ".yaml"));
+  }
+  Process run(checkout.Run(args));
+  EXPECT_EQ(run.Wait(absl::Seconds(200)), 0) << run.Output();
+}
+
 // A load straight at the peer that is killed.
 constexpr char kAlone[] = R"(squall: 1
 name: alone
