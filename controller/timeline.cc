@@ -93,6 +93,9 @@ absl::Status AddArrivals(const Arrivals& columns, Timeline& timeline) {
   if (sources != 0 && sources != n) {
     return Contradiction(absl::StrCat("columns of ", n, " calls and ", sources, " sources"));
   }
+  for (const int size : {columns.grpc_status_size(), columns.timeout_ms_size()}) {
+    if (size != 0 && size != n) return Contradiction(absl::StrCat("columns of ", n, " and ", size, " calls"));
+  }
   std::vector<Call>& calls = timeline.calls[columns.edge()];
   const size_t before = calls.size();
   auto broken = [&](int i, absl::string_view what) {
@@ -115,6 +118,12 @@ absl::Status AddArrivals(const Arrivals& columns, Timeline& timeline) {
     call.status = static_cast<int32_t>(columns.status(i));
     call.result = result;
     if (sources > 0) call.source_pid = columns.source_pid(i);
+    if (columns.grpc_status_size() > 0 && columns.grpc_status(i) > 0) {
+      call.grpc_status = static_cast<int32_t>(columns.grpc_status(i) - 1);
+    }
+    if (columns.timeout_ms_size() > 0 && columns.timeout_ms(i) > 0) {
+      call.timeout_ns = int64_t{columns.timeout_ms(i) - 1} * 1'000'000;
+    }
     last_ns = std::max(last_ns, call.end_ns);
   }
   timeline.last_ns = last_ns;

@@ -41,6 +41,8 @@ struct Call {
   int32_t status = 0;
   CallResult result = CALL_RESULT_UNSPECIFIED;
   uint32_t source_pid = 0;  // the process that called; 0: not known
+  std::optional<int32_t> grpc_status = {};  // what a gRPC call ended with
+  std::optional<int64_t> timeout_ns = {};  // what its caller said it would wait (grpc-timeout)
 };
 
 // One fault as it was carried out.

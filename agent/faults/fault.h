@@ -64,6 +64,8 @@ std::unique_ptr<ActiveFault> MakeLoss(const Loss& loss, const FaultContext& cont
 std::unique_ptr<ActiveFault> MakeDuplicate(const Duplicate& duplicate, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeReorder(const Reorder& reorder, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeCorrupt(const Corrupt& corrupt, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeHttp(const HttpFault& http, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeGrpc(const GrpcFault& grpc, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeKill(const Kill& kill, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeCpu(const Cpu& cpu, const FaultContext& context);
 

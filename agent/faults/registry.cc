@@ -34,6 +34,10 @@ std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& c
       return MakeLimitData(fault.limit_data(), context);
     case Fault::kReset:
       return MakeReset(fault.reset(), context);
+    case Fault::kHttp:
+      return MakeHttp(fault.http(), context);
+    case Fault::kGrpc:
+      return MakeGrpc(fault.grpc(), context);
     case Fault::kDuplicate:
       return MakeDuplicate(fault.duplicate(), context);
     case Fault::kReorder:
@@ -48,8 +52,6 @@ std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& c
       return MakePartition(fault.partition(), context);
     case Fault::kLoss:
       return MakeLoss(fault.loss(), context);
-    case Fault::kHttp:
-    case Fault::kGrpc:
     case Fault::KIND_NOT_SET:
       break;
   }

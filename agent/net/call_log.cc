@@ -5,6 +5,11 @@
 #include <utility>
 
 namespace squall {
+namespace {
+
+constexpr int64_t kMostMs = std::numeric_limits<uint32_t>::max() - 1;
+
+}  // namespace
 
 void CallLog::Add(const std::string& edge, const SeenCall& call) {
   absl::MutexLock lock(&mutex_);
@@ -25,6 +30,10 @@ std::vector<Record> CallLog::Flush() {
     int64_t last_us = 0;
     const bool sources =
         std::any_of(seen.begin(), seen.end(), [](const SeenCall& call) { return call.source_pid != 0; });
+    const bool statuses =
+        std::any_of(seen.begin(), seen.end(), [](const SeenCall& call) { return call.grpc_status.has_value(); });
+    const bool timeouts =
+        std::any_of(seen.begin(), seen.end(), [](const SeenCall& call) { return call.timeout_ms.has_value(); });
     for (const SeenCall& call : seen) {
       const int64_t start_us = call.start_ns / 1000;
       arrivals.add_start_us(start_us - last_us);
@@ -34,6 +43,10 @@ std::vector<Record> CallLog::Flush() {
       arrivals.add_status(static_cast<uint32_t>(call.status));
       arrivals.add_result(call.result);
       if (sources) arrivals.add_source_pid(call.source_pid);
+      if (statuses) arrivals.add_grpc_status(call.grpc_status ? static_cast<uint32_t>(*call.grpc_status) + 1 : 0);
+      if (timeouts) {
+        arrivals.add_timeout_ms(call.timeout_ms ? static_cast<uint32_t>(std::min(*call.timeout_ms, kMostMs)) + 1 : 0);
+      }
     }
     records.push_back(std::move(record));
   }

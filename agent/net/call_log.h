@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
-#include "agent/net/http_tap.h"
+#include "agent/net/seen_call.h"
 #include "proto/timeline.pb.h"
 
 namespace squall {

@@ -11,9 +11,9 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "agent/net/address.h"
-#include "agent/net/http_tap.h"
 #include "agent/net/intercept.h"
 #include "agent/net/netns.h"
+#include "agent/net/seen_call.h"
 #include "proto/fault.pb.h"
 #include "proto/timeline.pb.h"
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "agent/net/address.h"
-#include "agent/net/http_tap.h"
+#include "agent/net/conversation.h"
 #include "agent/net/intercept.h"
 #include "agent/net/netns.h"
 #include "agent/net/relay.h"
@@ -43,6 +43,7 @@ struct RelayEdge {
   uint16_t port4 = 0, port6 = 0;    // where redirected connects arrive; 0: not listened there
   size_t next_look = 0;             // at the upstreams, where there are too many to look at all of them
   std::vector<Listener> listeners;
+  RequestFaults requests;
   EdgeShape shape;
   bool refuse = false;  // a fault: nobody is accepted
   Relay::Taker taker;  // who gets new connections instead of the dependency; null: nobody
@@ -50,8 +51,8 @@ struct RelayEdge {
 };
 
 struct Connection {
-  Connection(RelayEdge* of, uint64_t number, bool parse, int64_t now, HttpTap::Observer observer)
-      : id(number), edge(of), shape(&of->shape, number), tap(parse, now, std::move(observer)) {}
+  Connection(RelayEdge* of, uint64_t number, bool parse, int64_t now, CallObserver observer)
+      : id(number), edge(of), shape(&of->shape, number), conversation(parse, now, &of->requests, std::move(observer)) {}
   // What is on its way there.
   Shaper& Toward(Way way) { return shape.Toward(way); }
   // The socket that bytes of that way are written to. Empty: it was reset, or is not connected yet.
@@ -70,7 +71,7 @@ struct Connection {
   uint32_t dependency_events = 0;
   int64_t wake_ns = kNever;  // when the loop looks at it again
   ConnectionShape shape;
-  HttpTap tap;
+  Conversation conversation;
 };
 
 }  // namespace squall

@@ -61,6 +61,10 @@ std::string EdgeOf(const Fault& fault) {
       return fault.reset().edge();
     case Fault::kRefuse:
       return fault.refuse().edge();
+    case Fault::kHttp:
+      return fault.http().edge();
+    case Fault::kGrpc:
+      return fault.grpc().edge();
     default:
       return "";
   }
@@ -71,6 +75,13 @@ void AddRefused(const std::map<uint32_t, int64_t>& refused, EdgeStats& stats) {
     stats.set_refused(stats.refused() + count);
     if (process != 0) (*stats.mutable_refused_by())[process] += count;
   }
+}
+
+// The faults on requests, which the conversations do; the others are the shaper's.
+std::optional<RequestFaults::Kind> RequestKindOf(Fault::KindCase kind) {
+  if (kind == Fault::kHttp) return RequestFaults::kHttp;
+  if (kind == Fault::kGrpc) return RequestFaults::kGrpc;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -202,10 +213,18 @@ std::vector<Address> RelayLoop::Listeners(const std::string& name) const {
 
 absl::Status RelayLoop::SetFault(const Fault& fault, uint64_t seed) {
   const std::optional<Stage> stage = StageOf(fault.kind_case());
-  if (!stage && !fault.has_refuse()) return absl::UnimplementedError("the relay does not do this kind of fault");
+  if (!stage && !fault.has_refuse() && !RequestKindOf(fault.kind_case())) return absl::UnimplementedError("the relay does not do this kind of fault");
   const std::string name = EdgeOf(fault);
   RelayEdge* edge = FindEdge(name);
   if (edge == nullptr) return absl::NotFoundError(absl::StrCat("edge ", name, " has no relay"));
+  if (fault.has_http() || fault.has_grpc()) {
+    if (!edge->parse_http) {
+      return absl::FailedPreconditionError(absl::StrCat("requests of edge ", name, " are not read: it has protocol: tcp"));
+    }
+    if (fault.has_http()) edge->requests.Set(fault.http(), seed);
+    if (fault.has_grpc()) edge->requests.Set(fault.grpc(), seed);
+    return absl::OkStatus();
+  }
   if (fault.has_refuse()) {
     if (!edge->relay_at) return edge->intercept->SetFaultRefusing(edge->listeners.front().at.port, true);
     // Whoever is connected already goes on.
@@ -240,6 +259,20 @@ absl::Status RelayLoop::ClearFault(const std::string& name, Fault::KindCase kind
     if (edge->listeners.empty() && !mirrored && !closing_) return OpenListener(*edge, *edge->relay_at);
     return absl::OkStatus();
   }
+  if (const auto requests = RequestKindOf(kind); requests) {
+    edge->requests.Clear(*requests);
+    const int64_t now = BootNanos();
+    for (const uint64_t id : ConnectionsOf(*edge)) {
+      connections_.at(id)->conversation.Forget(*requests, now);
+      Move(id);
+    }
+    for (const uint64_t id : ConnectionsOf(*edge)) {
+      if (connections_.at(id)->conversation.HoldsFor(*requests)) {
+        return absl::FailedPreconditionError("requests are still held back");
+      }
+    }
+    return absl::OkStatus();
+  }
   const std::optional<Stage> stage = StageOf(kind);
   if (!stage || edge->shape.Get(*stage) == nullptr) return absl::OkStatus();
   edge->shape.Clear(*stage);
@@ -264,6 +297,7 @@ absl::Status RelayLoop::ClearFault(const std::string& name, Fault::KindCase kind
 Evidence RelayLoop::FaultEvidence(const std::string& name, Fault::KindCase kind) {
   RelayEdge* edge = FindEdge(name);
   if (edge == nullptr) return {};
+  if (const auto requests = RequestKindOf(kind); requests) return edge->requests.EvidenceOf(*requests);
   const FaultCount& count = edge->shape.counts[kind];
   Evidence evidence = count.seen;
   if (kind == Fault::kRefuse && !edge->relay_at && !edge->listeners.empty()) {

@@ -177,7 +177,7 @@ void RelayLoop::Connect(RelayEdge& edge, std::shared_ptr<EdgeUpstream> upstream,
   const uint64_t id = next_id_++;
   auto made = std::make_unique<Connection>(&edge, id, edge.parse_http, now, [this, id](const SeenCall& call) {
     Connection& of = *connections_.at(id);
-    of.shape.CallEnded(/*last=*/of.tap.OpenCalls() == 0);
+    of.shape.CallEnded(/*last=*/of.conversation.OpenCalls() == 0);
     SeenCall seen = call;
     seen.source_pid = of.source_pid;
     sink_(of.edge->name, seen);
@@ -240,9 +240,8 @@ void RelayLoop::ConnectFailed(Connection& connection, int error) {
 
 bool RelayLoop::Read(Connection& connection, Way way, bool broken) {
   if (connection.lingers_until_ns > 0) return Linger(connection, way);
-  const Shaper& shaper = connection.Toward(way);
   const int fd = connection.SocketOf(Back(way)).get();
-  for (int i = 0; i < 16 && !shaper.end_read() && !shaper.Full(); ++i) {
+  for (int i = 0; i < 16 && MayRead(connection, way); ++i) {
     const ssize_t size = read(fd, read_buffer_, sizeof(read_buffer_));
     if (size < 0 && (errno == EAGAIN || errno == EINTR)) return true;
     if (size < 0) return Broken(connection, way);
@@ -269,7 +268,7 @@ bool RelayLoop::Broken(Connection& connection, Way way) {
     return false;
   }
   // Who has left waits no longer; what a silent peer did is not known yet.
-  if (way == Way::kToDependency) connection.tap.OnClose(who_left, now);
+  if (way == Way::kToDependency) connection.conversation.OnClose(who_left, now);
   connection.SocketOf(Back(way)).Reset();
   (way == Way::kToDependency ? connection.service_events : connection.dependency_events) = 0;
   connection.Toward(Back(way)).Drop();
@@ -279,17 +278,37 @@ bool RelayLoop::Broken(Connection& connection, Way way) {
 void RelayLoop::Enter(Connection& connection, Way way, absl::string_view bytes, int64_t now_ns) {
   EdgeStats& stats = connection.edge->stats;
   const auto size = static_cast<int64_t>(bytes.size());
-  // A caller that has closed its side no longer waits for an answer.
-  if (way == Way::kToDependency && bytes.empty() && connection.tap.OpenCalls() > 0) {
-    connection.tap.OnClose(CALLER_LEFT, now_ns);
-  }
-  Pass(connection, way, bytes, now_ns);
   if (way == Way::kToDependency) {
-    connection.tap.OnRequestBytes(bytes, now_ns);
+    connection.conversation.FromService(bytes, now_ns);
     stats.set_bytes_to_dependency(stats.bytes_to_dependency() + size);
   } else {
+    connection.conversation.FromDependency(bytes, now_ns);
     stats.set_bytes_to_service(stats.bytes_to_service() + size);
   }
+  PassOn(connection, now_ns);
+}
+
+bool RelayLoop::MayRead(Connection& connection, Way way) {
+  const Conversation& conversation = connection.conversation;
+  const Shaper& shaper = connection.Toward(way);
+  if (shaper.end_read() || shaper.Full() || conversation.Broken()) return false;
+  if (way == Way::kToService) return conversation.WantsFromDependency();
+  // What the service sends may be answered by us: then it has to take the answers.
+  const bool answers = connection.edge->requests.Active() && connection.Toward(Way::kToService).Full();
+  return conversation.WantsFromService() && !answers;
+}
+
+bool RelayLoop::PassOn(Connection& connection, int64_t now_ns) {
+  bool any = false;
+  for (const Way way : kBothWays) {
+    const Conversation::Output output =
+        way == Way::kToDependency ? connection.conversation.TakeToDependency() : connection.conversation.TakeToService();
+    if (connection.Toward(way).end_read()) continue;  // it was reset meanwhile
+    if (!output.bytes.empty()) Pass(connection, way, output.bytes, now_ns);
+    if (output.end) Pass(connection, way, "", now_ns);
+    any |= !output.bytes.empty() || output.end;
+  }
+  return any;
 }
 
 void RelayLoop::Pass(Connection& connection, Way way, absl::string_view bytes, int64_t now_ns) {
@@ -310,6 +329,10 @@ void RelayLoop::Move(uint64_t id) {
     WakeAt(connection, connection.lingers_until_ns);
     return Interest(connection);
   }
+  const int64_t entered = BootNanos();
+  connection.conversation.OnTime(entered);
+  PassOn(connection, entered);
+  if (connection.conversation.Broken()) return End(id, PEER_LEFT, /*orderly=*/false);
   if (connection.connected) {
     if (!Write(connection, Way::kToDependency) || !Write(connection, Way::kToService)) return;
     if (connection.Toward(Way::kToDependency).end_written() && connection.Toward(Way::kToService).end_written()) {
@@ -321,6 +344,8 @@ void RelayLoop::Move(uint64_t id) {
   }
   if (!MeetFate(connection)) return;
   const int64_t now = BootNanos();
+  if (PassOn(connection, now)) WakeAt(connection, now);  // what was written made room for it
+  if (connection.conversation.NextDueNs() != kNever) WakeAt(connection, connection.conversation.NextDueNs());
   for (const Way way : kBothWays) {
     const int64_t due = connection.Toward(way).WakeAt();
     if (due > now && due != kNever) WakeAt(connection, due);  // else it waits for the socket
@@ -356,7 +381,7 @@ bool RelayLoop::Write(Connection& connection, Way way) {
     }
     if (size < 0) return Broken(connection, Back(way));
     const auto written = static_cast<size_t>(size);
-    if (way == Way::kToService) connection.tap.OnResponseBytes(ready.bytes.substr(0, written), now);
+    if (way == Way::kToService) connection.conversation.Written(written, now);
     shaper.Wrote(written, now);
   }
   return true;
@@ -382,7 +407,7 @@ bool RelayLoop::MeetFate(Connection& connection) {
 
 // Closing a socket with bytes that nobody has read would send RST: they are read first, as far as they come in time.
 void RelayLoop::CloseInOrder(Connection& connection) {
-  connection.tap.OnClose(PEER_LEFT, BootNanos());
+  connection.conversation.OnClose(PEER_LEFT, BootNanos());
   if (!connection.connected) {
     connection.dependency.Reset();
     connection.dependency_events = 0;
@@ -417,12 +442,11 @@ void RelayLoop::Interest(Connection& connection) {
   const auto look = [&](Way in, Tag tag, uint32_t& current) {
     const int fd = connection.SocketOf(Back(in)).get();
     if (fd < 0) return;
-    const Shaper& reads = connection.Toward(in);
     uint32_t events = 0;
     if (tag == Tag::kDependency && !connection.connected) {
       events = EPOLLOUT;
     } else {
-      if (connection.lingers_until_ns > 0 || (!reads.end_read() && !reads.Full())) events |= EPOLLIN;
+      if (connection.lingers_until_ns > 0 || MayRead(connection, in)) events |= EPOLLIN;
       if (connection.connected && connection.Toward(Back(in)).WakeAt() == 0) events |= EPOLLOUT;
     }
     Set(fd, current, events, Pack(tag, connection.id));
@@ -461,7 +485,7 @@ void RelayLoop::End(uint64_t id, CallResult result, bool orderly) {
   const auto found = connections_.find(id);
   if (found == connections_.end()) return;
   Connection& connection = *found->second;
-  connection.tap.OnClose(result, BootNanos());
+  connection.conversation.OnClose(result, BootNanos());
   if (orderly) {
     if (connection.service) SetLinger(connection.service.get(), false);
     if (connection.dependency) SetLinger(connection.dependency.get(), false);
@@ -473,7 +497,7 @@ size_t RelayLoop::CloseIdle() {
   std::vector<uint64_t> idle;
   for (const auto& [id, connection] : connections_) {
     const bool holds = !connection->Toward(Way::kToService).Empty() || !connection->Toward(Way::kToDependency).Empty();
-    if ((connection->tap.Idle() && !holds) || connection->lingers_until_ns > 0) idle.push_back(id);
+    if ((connection->conversation.Idle() && !holds) || connection->lingers_until_ns > 0) idle.push_back(id);
   }
   for (const uint64_t id : idle) End(id, PEER_LEFT, /*orderly=*/true);
   return connections_.size();

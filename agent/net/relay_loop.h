@@ -86,7 +86,7 @@ class RelayLoop {
   // Gives those a turn who stand in line for a share of the edge's bandwidth.
   void ServeLines(RelayEdge& edge);
 
-  // Connections. Bytes take this way: Read -> Enter -> Pass -> (the shaper) -> Write.
+  // Connections. Bytes take this way: Read -> Enter -> (the conversation) -> PassOn -> Pass -> (the shaper) -> Write.
   void Accept(RelayEdge& edge, int listener);
   void Connect(RelayEdge& edge, std::shared_ptr<EdgeUpstream> upstream, Fd service, uint32_t source_pid);
   void StartConnect(Connection& connection);
@@ -95,8 +95,11 @@ class RelayLoop {
   bool Read(Connection& connection, Way way, bool broken);
   // Reading failed: the sender of that way reset the connection, which is passed on as the bytes before it are.
   bool Broken(Connection& connection, Way way);
-  // Bytes just read, empty for FIN. The only place where they come in; all of them are passed on from here.
+  bool MayRead(Connection& connection, Way way);
+  // Bytes just read, empty for FIN. The only place where they come in; the conversation takes all of them.
   void Enter(Connection& connection, Way way, absl::string_view bytes, int64_t now_ns);
+  // What the conversation lets go on. True: there was something.
+  bool PassOn(Connection& connection, int64_t now_ns);
   // Bytes that go on, empty for FIN. The only place where they go to the shaper; call Move() when all are there.
   void Pass(Connection& connection, Way way, absl::string_view bytes, int64_t now_ns);
   // Writes what is due, both ways, and tells epoll what to watch. Ends the connection when it is over.
