@@ -32,6 +32,8 @@ constexpr absl::Duration kComesBack = absl::Seconds(10);
 // The neighbour's answer takes milliseconds. A machine that is busy can make one call slow, not five in a row.
 constexpr double kUntouched = 0.35;
 constexpr int kTries = 5;
+// wrk makes a few hundred in its second, and no more than sixty over an edge that is slow.
+const Sees kManyRequests = {Sees::kSays, "0", "[1-9][0-9][0-9]+ requests in", 0, 3};
 // The name in the certificates and of the name server.
 constexpr char kServer[] = "server.test";
 
@@ -183,8 +185,10 @@ class ClientsTest : public ::testing::Test {
       const Ran late = stays->Say("", right.size(), kComesBack);
       EXPECT_TRUE(late.out == right) << who << ", connected before: what was held back does not come: " << Short(late);
     }
-    const Ran healed = inside_.Run(servers_->Command(client, host, port, Size::kSmall, 5), absl::Seconds(10));
-    EXPECT_EQ(Difference({Sees::kAnswer, "0", "", 0, 5}, healed, servers_->RightAnswer(client, Size::kSmall)), "")
+    // wrk would take a second for it.
+    const Client then = client == Client::kWrk ? Client::kCurl : client == Client::kWrkTls ? Client::kCurlTls : client;
+    const Ran healed = inside_.Run(servers_->Command(then, host, port, Size::kSmall, 5), absl::Seconds(10));
+    EXPECT_EQ(Difference({Sees::kAnswer, "0", "", 0, 5}, healed, servers_->RightAnswer(then, Size::kSmall)), "")
         << who << ": after the fault: " << Short(healed);
   }
 
@@ -240,7 +244,7 @@ class ClientsTest : public ::testing::Test {
     Ran ran;
     for (int i = 0; i < kTries; ++i) {
       ran = outside_.Run(servers_->Command(client, host, servers_->PortOf(client), row.size, 5), absl::Seconds(10));
-      if (Difference(as_ever, ran, right).empty()) return;
+      if (Difference(as_ever, ran, right).empty() && (!wrk || Difference(kManyRequests, ran, right).empty())) return;
     }
     ADD_FAILURE() << who << ": its neighbour sees something: " << Difference(as_ever, ran, right) << ": " << Short(ran);
   }
