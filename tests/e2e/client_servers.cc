@@ -213,7 +213,7 @@ std::vector<std::string> ClientServers::Command(Client client, const std::string
     case Client::kWrk:
     case Client::kWrkTls:
       // A big answer over few connections, so that some come whole in its second.
-      return {"wrk", "--threads=1", size == Size::kBig ? "--connections=2" : "--connections=20", "--duration=1s", "--timeout=1s", url};
+      return {"wrk", "--threads=1", size == Size::kBig ? "--connections=2" : "--connections=20", patience > 2 ? "--duration=2s" : "--duration=1s", "--timeout=9s", url};
     case Client::kRedis:
     case Client::kRedisTls:
       argv = {"redis-cli", "-h", host, "-p", absl::StrCat(port)};
