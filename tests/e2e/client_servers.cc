@@ -245,14 +245,16 @@ std::string ClientServers::RightAnswer(Client client, Size size) const {
   }
 }
 
-std::vector<std::string> ClientServers::Stays(Client client, const std::string& host, int port, Size size) const {
+std::vector<std::string> ClientServers::Stays(Client client, const std::string& host, int port, Size size,
+                                              double patience) const {
   switch (client) {
     case Client::kRedis:
       return {"redis-cli", "-h", host, "-p", absl::StrCat(port)};
     case Client::kPsql:
       return {"psql", Postgres(host, port, 5), "-X", "-At"};
     case Client::kGrpc:
-      return {grpc_echo_, absl::StrCat("--call=", host, ":", port), absl::StrCat("--size=", Bytes(size)), "--stdin"};
+      return {grpc_echo_, absl::StrCat("--call=", host, ":", port), absl::StrCat("--deadline=", patience, "s"),
+              absl::StrCat("--size=", Bytes(size)), "--stdin"};
     default:
       return {};
   }

@@ -160,7 +160,7 @@ class ClientsTest : public ::testing::Test {
 
     std::optional<Runner::Session> stays;
     if (row.Kept(client).what != Sees::kNotApplicable) {
-      stays.emplace(inside_, servers_->Stays(client, host, port, row.size));
+      stays.emplace(inside_, servers_->Stays(client, host, port, row.size, row.patience));
       const Ran ran = stays->Say(servers_->Typed(client, row.size), right.size(), absl::Seconds(10));
       EXPECT_TRUE(ran.out == right) << who << ": before the fault: " << Short(ran);
     }
