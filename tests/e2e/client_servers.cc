@@ -213,7 +213,7 @@ std::vector<std::string> ClientServers::Command(Client client, const std::string
     case Client::kWrk:
     case Client::kWrkTls:
       // A big answer over few connections, so that some come whole in its second.
-      return {"wrk", "--threads=1", size == Size::kBig ? "--connections=2" : "--connections=20", "--duration=1s", "--timeout=1s", url};
+      return {"wrk", "--threads=1", size == Size::kBig ? "--connections=2" : "--connections=20", patience > 2 ? "--duration=2s" : "--duration=1s", "--timeout=9s", url};
     case Client::kRedis:
     case Client::kRedisTls:
       argv = {"redis-cli", "-h", host, "-p", absl::StrCat(port)};
@@ -245,14 +245,16 @@ std::string ClientServers::RightAnswer(Client client, Size size) const {
   }
 }
 
-std::vector<std::string> ClientServers::Stays(Client client, const std::string& host, int port, Size size) const {
+std::vector<std::string> ClientServers::Stays(Client client, const std::string& host, int port, Size size,
+                                              double patience) const {
   switch (client) {
     case Client::kRedis:
       return {"redis-cli", "-h", host, "-p", absl::StrCat(port)};
     case Client::kPsql:
       return {"psql", Postgres(host, port, 5), "-X", "-At"};
     case Client::kGrpc:
-      return {grpc_echo_, absl::StrCat("--call=", host, ":", port), absl::StrCat("--size=", Bytes(size)), "--stdin"};
+      return {grpc_echo_, absl::StrCat("--call=", host, ":", port), absl::StrCat("--deadline=", patience, "s"),
+              absl::StrCat("--size=", Bytes(size)), "--stdin"};
     default:
       return {};
   }

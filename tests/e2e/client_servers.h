@@ -34,7 +34,7 @@ class ClientServers {
   // What is printed when all is well. wrk tells figures: empty.
   std::string RightAnswer(Client client, Size size) const;
   // The same for a client that stays: its command, and what is typed to ask. Redis, psql and gRPC only.
-  std::vector<std::string> Stays(Client client, const std::string& host, int port, Size size) const;
+  std::vector<std::string> Stays(Client client, const std::string& host, int port, Size size, double patience) const;
   std::string Typed(Client client, Size size) const;
 
   const std::string& folder() const { return folder_; }

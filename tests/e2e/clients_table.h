@@ -20,7 +20,7 @@ struct Sees {
   What what = kNotApplicable;
   std::string exit;  // kSays; empty: a client that stays is not asked for it
   std::string text;  // kSays: a regular expression that what it prints must contain; kNotApplicable: why
-  double at_least = 0, at_most = 1.5;  // seconds
+  double at_least = 0, at_most = 5;  // seconds
 };
 
 // One fault, and what each client sees of it.
