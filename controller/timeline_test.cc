@@ -92,6 +92,21 @@ TEST(Timeline, KnowsTheProcessThatCalledWhereTheEdgeDoes) {
   EXPECT_EQ(sources, (std::vector<uint32_t>{0, 0, 4711, 0}));
 }
 
+TEST(Timeline, KnowsHowGrpcCallsEndedAndHowLongTheirCallersWouldWait) {
+  Timeline timeline = Begun();
+  Record record = ArrivalsRecord();
+  for (const uint32_t status : {15, 0}) record.mutable_arrivals()->add_grpc_status(status);
+  for (const uint32_t timeout : {0, 251}) record.mutable_arrivals()->add_timeout_ms(timeout);
+  ASSERT_TRUE(timeline.Add(record).ok());
+  const std::vector<Call>& calls = timeline.calls["recommend"];
+  EXPECT_EQ(calls[0].grpc_status, 14);
+  EXPECT_EQ(calls[0].timeout_ns, std::nullopt);
+  EXPECT_EQ(calls[1].grpc_status, std::nullopt);
+  EXPECT_EQ(calls[1].timeout_ns, 250'000'000);
+  record.mutable_arrivals()->add_grpc_status(1);
+  EXPECT_EQ(Refusal(record), "columns of 2 and 3 calls");
+}
+
 TEST(Timeline, RefusesNamesThatTheHeaderDoesNotHave) {
   Record record = RequestsRecord();
   record.mutable_requests()->set_load("other");

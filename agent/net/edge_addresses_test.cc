@@ -93,7 +93,7 @@ class EdgeAddresses : public ::testing::Test {
   }
   int64_t Connections(const std::string& edge = "edge") { return relay_->Stats(edge).connections(); }
   Seen Connect(const Address& to, bool v4_mapped = false) {
-    return RunClient(to, {cgroup_->path(), v4_mapped, &*ns_.ns, nullptr});
+    return RunClient(to, {cgroup_->path(), "", v4_mapped, &*ns_.ns, nullptr});
   }
   // Until a connect is refused, as it is a few milliseconds after the listener is gone. What comes before is told.
   bool IsRefusedSoon(const Address& to) {
