@@ -386,16 +386,6 @@ TEST(CheckEdgesLead, AnAddressWithoutARouteIsAnErrorThatNamesEdgeAndAddress) {
   EXPECT_TRUE(CheckEdgesLead(any).ok());
 }
 
-TEST(CheckEdgesLead, ANameThatStandsForNothingIsAnErrorThatNamesEdgeAndName) {
-  const Child service([] {});
-  // No label is so long: nobody has to be asked.
-  const std::string name(64, 'x');
-  const absl::Status status = CheckEdgesLead(ScenarioFor(service.pid(), name + ":80"));
-  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound) << status;
-  EXPECT_THAT(status.message(), HasSubstr("edge recommend: "));
-  EXPECT_THAT(status.message(), HasSubstr(name));
-}
-
 TEST(CheckEdgesLead, WhereTheAgentServesIsNoDependency) {
   const Child service([] {});
   Address at;

@@ -203,6 +203,8 @@ Services
 Edges
   recommend        orders -> 127.0.0.1:9090, HTTP/1.1 and HTTP/2 requests counted
                    connects of orders redirected to a relay (cgroup BPF; needs root)
+                   connections from before the run stay as they are; latency reaches them
+                   through the packet queue
 
 Load
   checkout         GET http://127.0.0.1:8080/order

@@ -472,7 +472,7 @@ class PacketQueue::Reader {
     Flush();
   }
 
-  // Adds the verdict to those that Flush sends: many in one call, each its own.
+  // Adds the verdict to those that Flush sends: many in one call, each its own. Its copies go out behind it.
   void Pass(Held held) {
     const size_t needed = held.damaged.size() + 256;
     if (verdicts_.size() < kMessageSize * 4) verdicts_.resize(kMessageSize * 4);
@@ -481,18 +481,22 @@ class PacketQueue::Reader {
     if (!held.damaged.empty()) nfq_nlmsg_verdict_put_pkt(header, held.damaged.data(), static_cast<uint32_t>(held.damaged.size()));
     nfq_nlmsg_verdict_put(header, static_cast<int>(held.id), NF_ACCEPT);
     verdicts_used_ += MNL_ALIGN(header->nlmsg_len);
-    for (Copy& copy : held.copies) copies_.push_back(std::move(copy));
+    if (held.copies.empty()) return;
+    Flush();  // a copy comes right behind its packet, not behind those that were read with it
+    Send(held.copies);
   }
 
   void Flush() {
     if (verdicts_used_ > 0) (void)!send(fd_.get(), verdicts_.data(), verdicts_used_, 0);
     verdicts_used_ = 0;
-    if (copies_.empty()) return;
-    std::vector<bool> sent;
-    for (const Copy& copy : copies_) sent.push_back(sender_.Send(copy.bytes, copy.to, copy.interface));
-    absl::MutexLock lock(&mutex_);
-    for (size_t i = 0; i < copies_.size(); ++i) copies_[i].fault->hit[copies_[i].way] += sent[i];
-    copies_.clear();
+  }
+
+  void Send(const std::vector<Copy>& copies) {
+    for (const Copy& copy : copies) {
+      if (!sender_.Send(copy.bytes, copy.to, copy.interface)) continue;
+      absl::MutexLock lock(&mutex_);
+      ++copy.fault->hit[copy.way];
+    }
   }
 
   const NetNamespace& ns_;
@@ -513,7 +517,6 @@ class PacketQueue::Reader {
   // Of the thread only.
   std::vector<char> verdicts_;
   size_t verdicts_used_ = 0;
-  std::vector<Copy> copies_;
 };
 
 std::string PacketQueue::WhyNot() {

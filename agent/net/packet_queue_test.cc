@@ -145,14 +145,17 @@ class World : public ::testing::Environment {
 };
 bool World::made = false;
 
-// A socket that is connected to the echoing peer. Waits until the peer is there.
+// A socket that is connected to the echoing peer, with segments as on a wire, also over loopback. Waits until the peer is there.
 Fd Connected(int type, const Address& to) {
   sockaddr_storage storage;
   const socklen_t length = to.ToSockaddr(storage);
   for (int i = 0; i < 500; ++i) {
     Fd fd(socket(to.Family(), type | SOCK_CLOEXEC, 0));
-    const int one = 1;
-    if (type == SOCK_STREAM) setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    const int one = 1, segment = 1400;
+    if (type == SOCK_STREAM) {
+      setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+      setsockopt(fd.get(), IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof(segment));
+    }
     if (connect(fd.get(), reinterpret_cast<sockaddr*>(&storage), length) == 0) return fd;
     usleep(10'000);
   }

@@ -173,7 +173,7 @@ TEST(BreakerOfNamesThatAreGone, IsInconclusiveWithoutAStateMetric) {
   const Finding finding = OpensWithNamesGone({}, &opened_ns);
   EXPECT_EQ(finding.result, Verdict::INCONCLUSIVE);
   EXPECT_THAT(finding.text,
-              HasSubstr("calls vanish under this fault with or without a breaker"));
+              HasSubstr("calls vanish where a name cannot be resolved, with or without a breaker"));
   EXPECT_FALSE(opened_ns);
 }
 

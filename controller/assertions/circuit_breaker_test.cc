@@ -42,7 +42,7 @@ TEST(CircuitBreaker, IsNotJudgedUnderADnsFault) {
   }
   const Verdict verdict = Judged(builder);
   EXPECT_EQ(verdict.result(), Verdict::INCONCLUSIVE) << verdict.DebugString();
-  EXPECT_THAT(verdict.reason(), HasSubstr("calls vanish under this fault with or without a breaker"));
+  EXPECT_THAT(verdict.reason(), HasSubstr("calls vanish where a name cannot be resolved, with or without a breaker"));
 }
 
 TEST(CircuitBreaker, FailsWhenItNeverOpens) {
