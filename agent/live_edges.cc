@@ -251,6 +251,7 @@ void LiveEdges::AddTo(const Fault& fault, Evidence& evidence) {
   if (acting == acting_.end()) return;
   const int64_t count = static_cast<int64_t>(acting->second.seen.size());
   const DirectReach reach = DirectReachOf(fault);
+  if (reach == DirectReach::kOnlyNew) return;
   // Whether the packet queue worked is told by what it held back.
   const bool reached = reach == DirectReach::kReached ||
                        (reach == DirectReach::kThroughQueue && evidence.hit_to_dependency() + evidence.hit_to_service() > 0);

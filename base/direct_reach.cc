@@ -11,20 +11,20 @@ DirectReach DirectReachOf(const Fault& fault) {
     case Fault::kCorrupt:
       return DirectReach::kReached;
     case Fault::kPartition:
-      return fault.partition().connections() == Partition::CONNECTIONS_NEW ? DirectReach::kNotReached
-                                                                          : DirectReach::kReached;
+      return fault.partition().connections() == Partition::CONNECTIONS_NEW ? DirectReach::kOnlyNew : DirectReach::kReached;
     case Fault::kReset:
-      return fault.reset().existing() ? DirectReach::kReached : DirectReach::kNotReached;
+      return fault.reset().existing() ? DirectReach::kReached : DirectReach::kOnlyNew;
+    case Fault::kRefuse:
+    case Fault::kTls:
+      return DirectReach::kOnlyNew;
     case Fault::kLatency:
       return DirectReach::kThroughQueue;
     case Fault::kBandwidth:
     case Fault::kStall:
     case Fault::kSlice:
     case Fault::kLimitData:
-    case Fault::kRefuse:
     case Fault::kHttp:
     case Fault::kGrpc:
-    case Fault::kTls:
     case Fault::kKill:
     case Fault::kDns:
     case Fault::kCpu:

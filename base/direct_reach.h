@@ -8,6 +8,7 @@ namespace squall {
 enum class DirectReach {
   kReached,       // it acts on packets or ends connections
   kThroughQueue,  // where the packet queue works
+  kOnlyNew,       // it is about connections that begin: those are not for it
   kNotReached,
 };
 

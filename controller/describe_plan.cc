@@ -201,15 +201,27 @@ std::string OnLiveConnections(const Scenario& scenario, const Edge& edge) {
   if (edge.existing() == Edge::EXISTING_RESET) {
     return "connections from before the run are cut, and come back through the relay";
   }
-  std::vector<std::string> reached, queued, missed;
+  std::vector<std::string> reached, queued, only_new, missed;
   for (const Fault& fault : scenario.faults()) {
     if (EdgeOfFault(fault) != edge.name()) continue;
-    const DirectReach reach = DirectReachOf(fault);
-    (reach == DirectReach::kReached ? reached : reach == DirectReach::kThroughQueue ? queued : missed).push_back(fault.name());
+    switch (DirectReachOf(fault)) {
+      case DirectReach::kReached:
+        reached.push_back(fault.name());
+        break;
+      case DirectReach::kThroughQueue:
+        queued.push_back(fault.name());
+        break;
+      case DirectReach::kOnlyNew:
+        only_new.push_back(fault.name());
+        break;
+      case DirectReach::kNotReached:
+        missed.push_back(fault.name());
+    }
   }
   std::string live = "connections from before the run stay as they are";
   if (!reached.empty()) absl::StrAppend(&live, "; ", absl::StrJoin(reached, ", "), " reaches them");
   if (!queued.empty()) absl::StrAppend(&live, "; ", absl::StrJoin(queued, ", "), " reaches them through the packet queue");
+  if (!only_new.empty()) absl::StrAppend(&live, "; ", absl::StrJoin(only_new, ", "), " is about new ones");
   if (!missed.empty()) {
     absl::StrAppend(&live, "; ", absl::StrJoin(missed, ", "), " does not reach them: existing: reset has them come back "
                     "through the relay");

@@ -1,5 +1,6 @@
 #include "controller/network_checks.h"
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "base/durations.h"
 #include "base/text.h"
@@ -27,6 +28,9 @@ void CheckNetworkFault(const Scenario& scenario, const Fault& fault, const std::
   }
   if (fault.has_latency()) {
     const Latency& latency = fault.latency();
+    if (ToDuration(latency.delay()) == absl::ZeroDuration() && ToDuration(latency.jitter()) == absl::ZeroDuration()) {
+      reading.Report(path + ".delay", "this latency fault does nothing; write for example delay: 200ms");
+    }
     if (latency.distribution() != Latency::DISTRIBUTION_PARETO && ToDuration(latency.jitter()) > ToDuration(latency.delay())) {
       reading.Report(path + ".jitter",
              absl::StrCat("jitter ", HumanDuration(ToDuration(latency.jitter())), " is more than delay ", HumanDuration(ToDuration(latency.delay())), "; write ",
@@ -44,6 +48,12 @@ void CheckNetworkFault(const Scenario& scenario, const Fault& fault, const std::
     if (http.status() == 0 && !http.body().empty()) {
       reading.Report(path + ".body", "a body needs a status: write for example status: 503");
     }
+    if (!http.body().empty() && (http.status() == 204 || http.status() == 304)) {
+      reading.Report(path + ".body", absl::StrCat("an answer with status ", http.status(), " has no body; leave out one of them"));
+    }
+    if (http.method() != absl::AsciiStrToUpper(http.method())) {
+      reading.Report(path + ".method", absl::StrCat("methods are case-sensitive (RFC 9110); write ", absl::AsciiStrToUpper(http.method())));
+    }
     if (!http.path().empty() && http.path()[0] != '/' && http.path() != "*") {
       reading.Report(path + ".path", absl::StrCat(Quoted(http.path()), " is no path; begin it with '/'"));
     }
@@ -53,7 +63,10 @@ void CheckNetworkFault(const Scenario& scenario, const Fault& fault, const std::
     if (grpc.code() == GrpcFault::CODE_UNSPECIFIED && ToDuration(grpc.delay()) == absl::ZeroDuration()) {
       reading.Report(path, "this grpc fault does nothing; write code: unavailable, or delay: 200ms");
     }
-    if (!grpc.method().empty() && grpc.method()[0] != '/') {
+    if (grpc.code() == GrpcFault::CODE_UNSPECIFIED && !grpc.message().empty()) {
+      reading.Report(path + ".message", "a message needs a code: write for example code: unavailable");
+    }
+    if (!grpc.method().empty() && grpc.method()[0] != '/' && grpc.method() != "*") {
       reading.Report(path + ".method",
              absl::StrCat(Quoted(grpc.method()), " is no method; write for example /shop.Recommend/List"));
     }
@@ -64,7 +77,8 @@ void CheckNetworkFault(const Scenario& scenario, const Fault& fault, const std::
   }
   if (fault.has_tls()) {
     const TlsFault& tls = fault.tls();
-    const bool needs_ca = tls.how() == TlsFault::HOW_EXPIRED || tls.how() == TlsFault::HOW_WRONG_NAME;
+    const bool needs_ca = tls.how() == TlsFault::HOW_EXPIRED || tls.how() == TlsFault::HOW_WRONG_NAME ||
+                          tls.how() == TlsFault::HOW_OLD_VERSION;
     if (needs_ca && (tls.ca_cert().empty() || tls.ca_key().empty())) {
       reading.Report(path + ".how",
              "without a CA that the client trusts, it would refuse the certificate for its unknown CA, and show nothing else; "
@@ -83,6 +97,14 @@ void CheckNetworkFault(const Scenario& scenario, const Fault& fault, const std::
     const Partition& partition = fault.partition();
     if (!partition.isolate().empty() && reading.Given(path + ".edge")) {
       reading.Report(path + ".isolate", "edge and isolate exclude each other; leave out one of them");
+    }
+    // What a service is sent is not its to reject.
+    if (partition.answer() == Partition::ANSWER_REJECT && partition.direction() == DIRECTION_RESPONSE) {
+      reading.Report(path + ".answer", "reject answers what the service sends, and with direction: response only what it is sent vanishes; "
+                                       "write answer: drop, or another direction");
+    }
+    if (partition.answer() == Partition::ANSWER_REJECT && IsUdp(edge)) {
+      reading.Report(path + ".answer", absl::StrCat("reject answers connects, and ", edge->name(), " has datagrams; write answer: drop"));
     }
   }
 }

@@ -231,7 +231,7 @@ std::string DescribeNetworkFault(const Fault& fault) {
                           fault.bandwidth().edge());
     case Fault::kStall:
       return absl::StrCat("silence over ", fault.stall().edge(),
-                          fault.stall().after() > 0 ? absl::StrCat(" after ", HumanBytes(fault.stall().after())) : "", ", ",
+                          fault.stall().after_bytes() > 0 ? absl::StrCat(" after ", HumanBytes(fault.stall().after_bytes())) : "", ", ",
                           OfWhich(fault.stall().direction()), OfShare(fault.stall().share()));
     case Fault::kSlice:
       return absl::StrCat("pieces of ", HumanBytes(fault.slice().size()), " every ", Human(fault.slice().delay()), " over ",
@@ -349,6 +349,8 @@ absl::Duration LeastWait(const Fault& fault) {
     case Fault::kStall:
     case Fault::kBlackhole:
       return absl::InfiniteDuration();
+    case Fault::kLoss:
+      return fault.loss().percent() >= 100 ? absl::InfiniteDuration() : absl::ZeroDuration();
     case Fault::kPartition:
       return fault.partition().answer() == Partition::ANSWER_DROP ? absl::InfiniteDuration() : absl::ZeroDuration();
     case Fault::kHttp:
@@ -360,7 +362,6 @@ absl::Duration LeastWait(const Fault& fault) {
     case Fault::kLimitData:
     case Fault::kReset:
     case Fault::kRefuse:
-    case Fault::kLoss:
     case Fault::kDuplicate:
     case Fault::kReorder:
     case Fault::kCorrupt:
@@ -375,10 +376,22 @@ absl::Duration LeastWait(const Fault& fault) {
 
 bool HidesCalls(const Fault& fault) {
   if (fault.has_loss()) return fault.loss().percent() >= 50;
-  return fault.has_dns() || fault.has_blackhole() || fault.has_partition() || fault.has_tls();
+  // A connection that ends before it has carried a byte was no call.
+  if (fault.has_reset()) return fault.reset().after_bytes() == 0 && ToDuration(fault.reset().after()) == absl::ZeroDuration();
+  if (fault.has_limit_data()) return fault.limit_data().bytes() == 0;
+  return fault.has_dns() || fault.has_refuse() || fault.has_blackhole() || fault.has_partition() || fault.has_tls();
 }
 
-std::string FightOver(const Fault& a, const Fault& b) {
+std::string FightOver(const Scenario& scenario, const Fault& a, const Fault& b) {
+  const auto isolated = [](const Fault& fault) { return fault.has_partition() ? fault.partition().isolate() : ""; };
+  for (const auto& [one, other] : {std::pair(&a, &b), std::pair(&b, &a)}) {
+    const std::string service = isolated(*one);
+    if (service.empty()) continue;
+    const Edge* edge = FindEdge(scenario, EdgeOfFault(*other));
+    if (service == isolated(*other) || (edge != nullptr && edge->from() == service)) {
+      return absl::StrCat("act on ", service, " at the same time, and one of them cuts it off");
+    }
+  }
   const std::string edge = EdgeOfFault(a);
   if (edge.empty() || edge != EdgeOfFault(b)) return "";
   if (a.kind_case() == b.kind_case()) return absl::StrCat(a.has_latency() ? "delay edge " : "act on edge ", edge, " at the same time");

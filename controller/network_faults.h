@@ -56,7 +56,7 @@ absl::Duration LeastWait(const Fault& fault);
 bool HidesCalls(const Fault& fault);
 
 // Two faults of which one would undo or hide what the other does on the same edge, were they to act at the same time: the same
-// kind twice, or an edge that is cut off and anything else. Empty: they stack.
-std::string FightOver(const Fault& a, const Fault& b);
+// kind twice, or an edge or a service that is cut off and anything else. Empty: they stack.
+std::string FightOver(const Scenario& scenario, const Fault& a, const Fault& b);
 
 }  // namespace squall

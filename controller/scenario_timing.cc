@@ -260,7 +260,7 @@ class TimingChecker {
 
   // REQUIRES: first.at <= second.at.
   void CheckEdgeFaults(const Timed& first, const Timed& second) {
-    const std::string both = FightOver(*first.fault, *second.fault);
+    const std::string both = FightOver(scenario_, *first.fault, *second.fault);
     if (both.empty() || second.at >= first.until) return;
     reading_.Report(second.path, absl::StrCat(Quoted(second.fault->name()), " (", Span(second), ") and ",
                                               Quoted(first.fault->name()), " (", Span(first), ") both ", both,
@@ -338,6 +338,13 @@ class TimingChecker {
     }
   }
 
+  // A service that its own clients cannot reach answers none of them in time, whatever it does.
+  static std::string CutFromItsCallers(const Fault& fault, const Timeout& timeout) {
+    if (!fault.has_partition() || fault.partition().isolate().empty()) return "";
+    return absl::StrCat(Quoted(fault.name()), " cuts ", fault.partition().isolate(), " from everybody, and with it from ", timeout.load(),
+                        " where that calls it: late answers would tell nothing; cut an edge (edge: ...) or give the timeout another `fault`");
+  }
+
   // Only a dependency that answers later than the limit shows whether the service keeps its deadline.
   void CheckExercised(const Timeout& timeout, absl::Duration limit, const std::string& path) {
     std::string longest_name;
@@ -345,6 +352,10 @@ class TimingChecker {
     for (const Timed& timed : timed_) {
       if (!timeout.fault().empty() && timed.fault->name() != timeout.fault()) continue;
       if (!reading_.Sound(timed.path)) return;
+      if (const std::string callers = CutFromItsCallers(*timed.fault, timeout); !callers.empty()) {
+        reading_.Report(path, callers);
+        return;
+      }
       // How late a service without processor time answers, or over an edge that is slow by the byte, is known only when it is tried.
       if (timed.fault->has_cpu() || timed.fault->has_slice() || timed.fault->has_bandwidth()) return;
       const absl::Duration least = LeastWait(*timed.fault);

@@ -2,7 +2,7 @@
 //
 // What and to whom: connects of the service to the edge's addresses are refused where they are made, before anything leaves;
 //   where the edge has relay_at, the relay closes its listener. Connections that are there go on.
-// Proof: connects refused; with relay_at the kernel refuses, and the relay asks it how many.
+// Proof: connects refused; with relay_at the kernel refuses and counts, for all processes of the network namespace together.
 // Undo while the agent lives: the redirection lets connects by again; the relay listens again.
 // Undo when the agent was killed: the redirection is made of BPF links, which die with it.
 

@@ -243,7 +243,7 @@ TEST_P(RelayFaultsTest, StallPassesSoMuchAndThenNeitherBytesNorFinNorReset) {
   Line closed = Dial(), reset = Dial();
   Fault fault;
   fault.mutable_stall()->set_edge("edge");
-  fault.mutable_stall()->set_after(4);
+  fault.mutable_stall()->set_after_bytes(4);
   const auto active = Inject(fault);
   for (Line* line : {&closed, &reset}) {
     Send(line->client.get(), "request");
@@ -385,8 +385,18 @@ TEST_P(RelayFaultsTest, RefuseTurnsNewConnectionsAwayAndLetsOldOnesGoOn) {
   absl::SleepFor(absl::Milliseconds(20));  // a look at the dependency does not open it again
   EXPECT_EQ(Connect(ends_["edge"].relay, client), ECONNREFUSED);
   ExpectAsBefore(old);
+  const Evidence during = relay_.FaultEvidence("edge", Fault::kRefuse);
+  EXPECT_GE(during.refused(), 2);
+  EXPECT_TRUE(during.refused_of_all());
   EXPECT_TRUE(relay_.ClearFault("edge", Fault::kRefuse).ok());
   ExpectAsBefore();
+  const int64_t refused = relay_.FaultEvidence("edge", Fault::kRefuse).refused();
+  EXPECT_GE(refused, during.refused());
+  // What fails afterwards is not its doing.
+  Address nobody;
+  ListenAt(ends_["edge"].upstream, &nobody);  // closed at once
+  EXPECT_EQ(Connect(nobody, client), ECONNREFUSED);
+  EXPECT_EQ(relay_.FaultEvidence("edge", Fault::kRefuse).refused(), refused);
 }
 
 // Known bytes flow both ways on connections old and new while faults of all kinds that end nothing come and go.
@@ -436,7 +446,7 @@ TEST_P(RelayFaultsTest, InEveryOrderKeepEveryByte) {
   faults[2].mutable_slice()->set_variation(900);
   *faults[2].mutable_slice()->mutable_delay() = FromDuration(absl::Microseconds(200));
   faults[2].mutable_slice()->set_direction(DIRECTION_BOTH);
-  faults[3].mutable_stall()->set_after(10'000);
+  faults[3].mutable_stall()->set_after_bytes(10'000);
   faults[3].mutable_stall()->set_direction(DIRECTION_BOTH);
   faults[3].mutable_stall()->set_share(50);
   faults[4] = faults[6];  // the black hole

@@ -46,6 +46,7 @@ struct RelayEdge {
   RequestFaults requests;
   EdgeShape shape;
   bool refuse = false;  // a fault: nobody is accepted
+  int64_t failed_before = 0;  // connects of the network namespace that had failed when it began
   Relay::Taker taker;  // who gets new connections instead of the dependency; null: nobody
   EdgeStats stats;
 };

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent/net/relay_loop.h"
+#include "agent/net/tcp_counters.h"
 #include "base/clock.h"
 
 namespace squall {
@@ -233,6 +234,7 @@ absl::Status RelayLoop::SetFault(const Fault& fault, uint64_t seed) {
     for (const int fd : listening) Accept(*edge, fd);
     edge->shape.counts[Fault::kRefuse] = FaultCount();
     edge->refuse = true;
+    edge->failed_before = FailedConnects();
     Mirror(*edge);
     return absl::OkStatus();
   }
@@ -253,6 +255,7 @@ absl::Status RelayLoop::ClearFault(const std::string& name, Fault::KindCase kind
   }
   if (kind == Fault::kRefuse && edge->refuse) {
     edge->refuse = false;
+    edge->shape.counts[Fault::kRefuse].seen.set_refused(FailedConnects() - edge->failed_before);
     Mirror(*edge);
     const bool mirrored = std::all_of(edge->upstreams.begin(), edge->upstreams.end(),
                                       [](const auto& upstream) { return upstream->refusing; });
@@ -300,7 +303,10 @@ Evidence RelayLoop::FaultEvidence(const std::string& name, Fault::KindCase kind)
   if (const auto requests = RequestKindOf(kind); requests) return edge->requests.EvidenceOf(*requests);
   const FaultCount& count = edge->shape.counts[kind];
   Evidence evidence = count.seen;
-  if (kind == Fault::kRefuse && !edge->relay_at && !edge->listeners.empty()) {
+  if (kind == Fault::kRefuse && edge->relay_at) {
+    if (edge->refuse) evidence.set_refused(FailedConnects() - edge->failed_before);
+    evidence.set_refused_of_all(true);
+  } else if (kind == Fault::kRefuse && !edge->listeners.empty()) {
     evidence.set_refused(edge->intercept->FaultRefused(edge->listeners.front().at.port));
   }
   evidence.set_achieved_p50_ns(count.achieved.Quantile(0.5));

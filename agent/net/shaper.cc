@@ -131,7 +131,10 @@ Shaper::Ready Shaper::Look(int64_t now_ns) {
   EdgeShape::Active* slice = of_->Acting(Stage::kSlice);
   const bool sliced = slice != nullptr && Covers(slice->fault.slice(), way_);
   if (sliced) {
-    if (next_piece_ns_ > now_ns) return nothing_until(next_piece_ns_);
+    if (next_piece_ns_ > now_ns) {
+      of_->Touch(Stage::kSlice);
+      return nothing_until(next_piece_ns_);
+    }
     if (piece_left_ == 0) {
       const int64_t size = slice->fault.slice().size(), variation = slice->fault.slice().variation();
       piece_left_ = std::max<int64_t>(
@@ -158,7 +161,7 @@ int64_t Shaper::Left(int64_t now_ns) {
   }
   const EdgeShape::Active* stall = of_->Acting(Stage::kStall);
   if (stall != nullptr && Covers(stall->fault.stall(), way_)) {
-    left = stall->fault.stall().after() - of_->Passed(Stage::kStall, way_);
+    left = stall->fault.stall().after_bytes() - of_->Passed(Stage::kStall, way_);
     if (left <= 0) {
       Hold(Stage::kStall);
       return 0;
@@ -201,8 +204,9 @@ void Shaper::Wrote(size_t bytes, int64_t now_ns) {
   const bool chunk_over = chunk.written == chunk.bytes.size();
   EdgeShape::Active* slice = of_->Acting(Stage::kSlice);
   if (slice != nullptr && Covers(slice->fault.slice(), way_)) {
-    of_->Touch(Stage::kSlice);
     piece_left_ -= size;
+    // What is no longer than a piece, and waits for none, passes as it came.
+    if (piece_left_ <= 0 && !chunk_over) of_->Touch(Stage::kSlice);
     Evidence& seen = edge.Count(Stage::kSlice).seen;
     seen.set_bytes(seen.bytes() + size);
     if (piece_left_ <= 0 || chunk_over) {

@@ -43,7 +43,7 @@ Fault Drip(int64_t size, int64_t variation, int delay_ms) {
 
 Fault Silent(int64_t after, double share = 100) {
   Fault fault;
-  fault.mutable_stall()->set_after(after);
+  fault.mutable_stall()->set_after_bytes(after);
   fault.mutable_stall()->set_direction(DIRECTION_BOTH);
   fault.mutable_stall()->set_share(share);
   return fault;

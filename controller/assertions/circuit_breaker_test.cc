@@ -320,6 +320,8 @@ TEST(CircuitBreakerOfADeadPeer, CannotCloseWhenThePeerStaysDead) {
   EXPECT_EQ(verdict.result(), Verdict::INCONCLUSIVE);
 }
 
+constexpr const char* kHiding[] = {"blackhole", "partition", "tls", "loss", "refuse", "reset", "limit_data"};
+
 SimulatedBreaker Hidden(const std::string& fault) {
   SimulatedBreaker breaker;
   breaker.hides = fault;
@@ -327,14 +329,14 @@ SimulatedBreaker Hidden(const std::string& fault) {
 }
 
 TEST(CircuitBreakerWhereCallsVanish, PassesWhenItStopsTryingToConnect) {
-  for (const char* fault : {"blackhole", "partition", "tls", "loss"}) {
+  for (const char* fault : kHiding) {
     // A look a second, whenever it is.
     for (const double first_look : {0.0, 0.002, 0.102, 0.302, 0.502, 0.902, 0.998}) {
       for (const bool pooled : {true, false}) {
         SimulatedBreaker breaker = Hidden(fault);
         breaker.first_look = first_look;
         breaker.pooled = pooled;
-        if (breaker.hides == "tls") breaker.hangs_ms = 4;
+        if (breaker.hides == "tls" || breaker.hides == "refuse") breaker.hangs_ms = 4;
         const Verdict verdict = Judged(breaker);
         EXPECT_EQ(verdict.result(), Verdict::PASS) << fault << first_look << pooled << verdict.DebugString();
         EXPECT_THAT(verdict.reason(), HasSubstr("after the first connect that was tried (limit 5 s)"));
@@ -345,7 +347,7 @@ TEST(CircuitBreakerWhereCallsVanish, PassesWhenItStopsTryingToConnect) {
 }
 
 TEST(CircuitBreakerWhereCallsVanish, FailsWhenItGoesOnTrying) {
-  for (const char* fault : {"blackhole", "partition", "tls", "loss"}) {
+  for (const char* fault : kHiding) {
     for (const bool pooled : {true, false}) {
       SimulatedBreaker breaker = Hidden(fault);
       breaker.trips_at = 0;
@@ -404,7 +406,7 @@ TEST(CircuitBreakerWhereCallsVanish, FailsWhenItIsSlowWhileOpen) {
 }
 
 TEST(CircuitBreakerWhereCallsVanish, IsInconclusiveWhereNobodyCountsTheConnects) {
-  for (const char* fault : {"blackhole", "partition", "tls", "loss"}) {
+  for (const char* fault : kHiding) {
     for (const int trips_at : {0, 6}) {
       SimulatedBreaker breaker = Hidden(fault);
       breaker.trips_at = trips_at;
@@ -480,16 +482,6 @@ TEST(CircuitBreakerUnderADnsFault, IsNotJudgedByConnectsThatNeedAName) {
   }
   builder.AddCall(kInjected - 0.001, 300, CALLER_LEFT);  // one was under way
   EXPECT_EQ(Judged(builder).result(), Verdict::INCONCLUSIVE) << Judged(builder).DebugString();
-}
-
-TEST(CircuitBreakerThatIsRefused, IsThatOfADeadPeer) {
-  SimulatedBreaker breaker = Hidden("refuse");
-  breaker.dead = true;
-  breaker.counted = false;
-  EXPECT_EQ(Judged(breaker).result(), Verdict::PASS) << Judged(breaker).DebugString();
-  breaker.trips_at = 0;
-  EXPECT_EQ(Judged(breaker).result(), Verdict::FAIL);
-  EXPECT_THAT(Judged(breaker).reason(), HasSubstr("never opened"));
 }
 
 TEST(CircuitBreaker, StaysClosedIsNotJudgedWhereCallsVanish) {

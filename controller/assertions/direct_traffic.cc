@@ -56,22 +56,18 @@ std::string DirectTraffic(const Timeline& timeline, const std::string& edge) {
 std::optional<Obstacle> DirectGate(const Timeline& timeline, const Fault& fault, const FaultSpan& span) {
   if (span.evidence.direct_unreached() == 0 || !span.injected_ns) return std::nullopt;
   const std::vector<EdgeStats>& all = StatsOf(timeline, EdgeOfFault(fault));
-  // From the last count before it to the first one after it.
-  const EdgeStats* first = nullptr;
-  const EdgeStats* last = nullptr;
+  // Up to the injection: while the fault acts it takes from what it reaches.
+  const EdgeStats* before = nullptr;
   for (const EdgeStats& stats : all) {
-    if (first == nullptr || stats.at_ns() <= *span.injected_ns) first = &stats;
-    last = &stats;
-    if (span.healed_ns && stats.at_ns() >= *span.healed_ns) break;
+    if (before == nullptr || stats.at_ns() <= *span.injected_ns) before = &stats;
   }
-  if (first == nullptr) return std::nullopt;
-  const std::optional<double> share =
-      Share(DirectBytes(*last) - DirectBytes(*first), RelayedBytes(*last) - RelayedBytes(*first));
+  if (before == nullptr) return std::nullopt;
+  const std::optional<double> share = Share(DirectBytes(*before), RelayedBytes(*before));
   if (!share || *share <= kMostBeside) return std::nullopt;
   return Obstacle{absl::StrCat("fault ", fault.name(), " did not reach ",
                                Counted(span.evidence.direct_unreached(), "connection"), " from before the run, and ",
                                span.evidence.direct_unreached() == 1 ? "it" : "they", " carried ", HumanPercent(*share),
-                               " of the bytes of edge ", EdgeOfFault(fault), " while it acted"),
+                               " of the bytes of edge ", EdgeOfFault(fault), " until then"),
                   "write `existing: reset` on the edge to have them come back through the relay"};
 }
 

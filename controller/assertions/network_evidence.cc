@@ -27,15 +27,16 @@ std::string AchievedDelay(const Evidence& evidence) {
                       " of ", HumanNanos(evidence.requested_ns()), " asked");
 }
 
+std::string AchievedShare(const Evidence& evidence) {
+  if (evidence.requested_percent() <= 0) return "";
+  return absl::StrCat("; ", HumanPercent(evidence.achieved_percent()), " of ", HumanPercent(evidence.requested_percent()), " asked");
+}
+
 std::string PacketsSeen(const Evidence& evidence, absl::string_view how) {
-  std::string seen = absl::StrCat(Grouped(Hit(evidence)), " of ", Counted(Packets(evidence), "packet"), " ", how, " (",
+  const std::string seen = absl::StrCat(Grouped(Hit(evidence)), " of ", Counted(Packets(evidence), "packet"), " ", how, " (",
                                   Grouped(evidence.hit_to_dependency()), " to the dependency, ",
                                   Grouped(evidence.hit_to_service()), " to the service)");
-  if (evidence.requested_percent() > 0) {
-    absl::StrAppend(&seen, "; ", HumanPercent(evidence.achieved_percent()), " of ", HumanPercent(evidence.requested_percent()),
-                    " asked");
-  }
-  return seen;
+  return seen + AchievedShare(evidence);
 }
 
 std::string HandshakesSeen(const Evidence& evidence) {
@@ -67,7 +68,9 @@ std::string Acted(const Fault& fault, const Evidence& evidence) {
     case Fault::kReset:
       return absl::StrCat(Counted(evidence.cut(), "connection"), " reset");
     case Fault::kRefuse:
-      return absl::StrCat(Counted(evidence.refused(), "connect"), " refused");
+      return evidence.refused_of_all() ? absl::StrCat("up to ", Counted(evidence.refused(), "connect"),
+                                                      " refused (of all processes of the network namespace)")
+                                       : absl::StrCat(Counted(evidence.refused(), "connect"), " refused");
     case Fault::kBlackhole:
       return Packets(evidence) > 0 ? PacketsSeen(evidence, "dropped") : Touched(evidence, "left without an answer");
     case Fault::kPartition:
@@ -84,7 +87,7 @@ std::string Acted(const Fault& fault, const Evidence& evidence) {
       return PacketsSeen(evidence, "damaged");
     case Fault::kHttp:
     case Fault::kGrpc:
-      return absl::StrCat(Counted(evidence.calls(), "call"), " hit", AchievedDelay(evidence));
+      return absl::StrCat(Counted(evidence.calls(), "call"), " hit", AchievedShare(evidence), AchievedDelay(evidence));
     case Fault::kTls:
       return absl::StrCat(Counted(evidence.connections(), "handshake"), " spoiled: ", HandshakesSeen(evidence));
     case Fault::kKill:
@@ -101,7 +104,7 @@ int64_t Amount(const Fault& fault, const Evidence& evidence) {
   switch (MeansOf(fault)) {
     case Means::kPackets:
     case Means::kPacketQueue:
-      return Hit(evidence) + evidence.refused() + evidence.connections();
+      return Hit(evidence) + evidence.refused() + evidence.cut() + evidence.connections();
     case Means::kHook:
       return evidence.refused();
     case Means::kRelay:

@@ -89,7 +89,7 @@ class TimelineBuilder {
     return Span(name, injected, healed, evidence);
   }
 
-  // A fault under which no call over the edge arrives: blackhole, partition, tls, loss or refuse.
+  // A fault under which no call over the edge arrives: blackhole, partition, tls, loss, refuse, reset or limit_data.
   TimelineBuilder& Hides(const std::string& kind, double injected, double healed) {
     if (kind == "tls") return Tls("cut-off", injected, healed, TlsFault::HOW_CUT, {{"closed", 90}});
     Fault* fault = scenario.add_faults();
@@ -98,11 +98,18 @@ class TimelineBuilder {
     if (kind == "partition") fault->mutable_partition()->set_edge("recommend");
     if (kind == "loss") fault->mutable_loss()->set_edge("recommend"), fault->mutable_loss()->set_percent(100);
     if (kind == "refuse") fault->mutable_refuse()->set_edge("recommend");
+    if (kind == "reset") fault->mutable_reset()->set_edge("recommend");
+    if (kind == "limit_data") fault->mutable_limit_data()->set_edge("recommend");
     EXPECT_NE(fault->kind_case(), Fault::KIND_NOT_SET) << kind;
     Evidence evidence;
-    evidence.set_packets_to_dependency(kind == "refuse" ? 0 : 900);
-    evidence.set_hit_to_dependency(kind == "refuse" ? 0 : 900);
-    evidence.set_refused(kind == "refuse" ? 90 : 0);
+    if (kind == "refuse") {
+      evidence.set_refused(90);
+    } else if (kind == "reset" || kind == "limit_data") {
+      evidence.set_cut(90);
+    } else {
+      evidence.set_packets_to_dependency(900);
+      evidence.set_hit_to_dependency(900);
+    }
     return Span("cut-off", injected, healed, evidence);
   }
 

@@ -82,7 +82,7 @@ std::vector<Row> MakeNetworkRows() {
   rows.push_back({"accept, then silence", "stall: {edge: EDGE}", kRoot, kAnybody, Size::kSmall, 1.5,
                   Says(28, "Operation timed out after [0-9]+ milliseconds with 0 bytes received", 1.4), kNoFigures, Waits(),
                   psql_gives_up, grpc_gives_up, Waits(), Waits(), kept_grpc_gives_up});
-  rows.push_back({"stall in mid-stream", "stall: {edge: EDGE, after: 20000B}", kRoot, kAnybody, Size::kBig, 1.5,
+  rows.push_back({"stall in mid-stream", "stall: {edge: EDGE, after_bytes: 20000B}", kRoot, kAnybody, Size::kBig, 1.5,
                   Says(28, "Operation timed out after [0-9]+ milliseconds with 1[0-9]+ out of 65536 bytes received", 1.4),
                   kNoFigures, Waits(), Waits(), grpc_gives_up, Waits(), Waits(), kept_grpc_gives_up});
   const Row gone = {"blackhole", "blackhole: {edge: EDGE}", kRoot, kNotSo, Size::kSmall, 1.5,
