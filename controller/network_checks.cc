@@ -10,6 +10,12 @@
 #include "controller/wording.h"
 
 namespace squall {
+namespace {
+
+constexpr int64_t kMostBody = 1 << 20;
+constexpr int64_t kMostMessage = 4 << 10;
+
+}  // namespace
 
 void CheckNetworkFault(const Scenario& scenario, const Fault& fault, const std::string& path, Reading& reading) {
   if (!reading.Sound(path)) return;
@@ -51,6 +57,10 @@ void CheckNetworkFault(const Scenario& scenario, const Fault& fault, const std::
     if (!http.body().empty() && (http.status() == 204 || http.status() == 304)) {
       reading.Report(path + ".body", absl::StrCat("an answer with status ", http.status(), " has no body; leave out one of them"));
     }
+    if (static_cast<int64_t>(http.body().size()) > kMostBody) {
+      reading.Report(path + ".body", absl::StrCat("the body has ", HumanBytes(static_cast<int64_t>(http.body().size())), " and may have ",
+                                                  HumanBytes(kMostBody)));
+    }
     if (http.method() != absl::AsciiStrToUpper(http.method())) {
       reading.Report(path + ".method", absl::StrCat("methods are case-sensitive (RFC 9110); write ", absl::AsciiStrToUpper(http.method())));
     }
@@ -65,6 +75,11 @@ void CheckNetworkFault(const Scenario& scenario, const Fault& fault, const std::
     }
     if (grpc.code() == GrpcFault::CODE_UNSPECIFIED && !grpc.message().empty()) {
       reading.Report(path + ".message", "a message needs a code: write for example code: unavailable");
+    }
+    // It travels in a header.
+    if (static_cast<int64_t>(grpc.message().size()) > kMostMessage) {
+      reading.Report(path + ".message", absl::StrCat("the message has ", HumanBytes(static_cast<int64_t>(grpc.message().size())),
+                                                     " and may have ", HumanBytes(kMostMessage)));
     }
     if (!grpc.method().empty() && grpc.method()[0] != '/' && grpc.method() != "*") {
       reading.Report(path + ".method",

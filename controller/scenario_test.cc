@@ -55,7 +55,7 @@ TEST(TlsVerified, IsAboutTheOnlyTlsFaultAndOneThatTells) {
   EXPECT_EQ(MistakesOf(with("  - latency: {delay: 500ms}\n", "{}")),
             "s.yaml:13:19: this needs a tls fault, and the file has none; write for example faults: [{tls: {how: untrusted}, for: "
             "10s}]\n");
-  EXPECT_EQ(MistakesOf(with("  - tls: {how: untrusted}\n    for: 1s\n  - tls: {how: old_version}\n    at: 5s\n", "{}")),
+  EXPECT_EQ(MistakesOf(with("  - tls: {how: untrusted}\n    for: 1s\n  - tls: {how: alert}\n    at: 5s\n", "{}")),
             "s.yaml:16:19: fault is missing, and there are 2 tls faults; write fault: tls or tls-2\n");
   EXPECT_EQ(MistakesOf(with("  - latency: {delay: 500ms}\n", "{fault: latency}")),
             "s.yaml:13:27: tls_verified is about a tls fault, and \"latency\" is latency; name a tls fault\n");
@@ -70,8 +70,8 @@ TEST(TlsFault, NeedsBothOfItsCaAndNoNameThatItDoesNotUse) {
     return absl::StrCat(text.substr(0, text.find("faults:")), "faults:\n  - tls: ", tls, "\n    for: 10s\nassert: [{recovery: {within: 1s}}]\n");
   };
   EXPECT_EQ(MistakesOf(with("{how: expired, ca_cert: ca.crt, ca_key: ca.key}")), "");
-  EXPECT_EQ(MistakesOf(with("{how: old_version, ca_cert: ca.crt}")),
-            "s.yaml:10:38: ca_cert alone signs nothing; write ca_key too, or neither\n");
+  EXPECT_EQ(MistakesOf(with("{how: untrusted, ca_cert: ca.crt}")),
+            "s.yaml:10:36: ca_cert alone signs nothing; write ca_key too, or neither\n");
   EXPECT_EQ(MistakesOf(with("{how: wrong_name, ca_cert: ca.crt, ca_key: ca.key, server_name: bank}")),
             "s.yaml:10:74: with how: wrong_name the certificate is for a name that nobody has; leave out server_name\n");
 }
