@@ -395,8 +395,9 @@ std::string FightOver(const Scenario& scenario, const Fault& a, const Fault& b) 
   const std::string edge = EdgeOfFault(a);
   if (edge.empty() || edge != EdgeOfFault(b)) return "";
   if (a.kind_case() == b.kind_case()) return absl::StrCat(a.has_latency() ? "delay edge " : "act on edge ", edge, " at the same time");
+  // `refuse` leaves the connections that are there to the other faults.
   const auto cuts_off = [](const Fault& fault) {
-    return fault.has_blackhole() || fault.has_refuse() || fault.has_tls() ||
+    return fault.has_blackhole() || fault.has_tls() ||
            (fault.has_partition() && fault.partition().direction() == DIRECTION_BOTH);
   };
   if (cuts_off(a) || cuts_off(b)) return absl::StrCat("act on edge ", edge, " at the same time, and one of them cuts it off");

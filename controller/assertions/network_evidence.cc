@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/direct_reach.h"
 #include "base/text.h"
 #include "controller/assertions/words.h"
 #include "controller/network_faults.h"
@@ -138,6 +139,13 @@ std::optional<Obstacle> NetworkGate(const Fault& fault, const Evidence& evidence
     return Obstacle{absl::StrCat("fault ", fault.name(), " spoiled no handshake: the connections over ", where,
                                  " came to none (", HandshakesSeen(evidence), ")"),
                     "let the service speak TLS over the edge from the first byte on"};
+  }
+  if (DirectReachOf(fault) == DirectReach::kOnlyNew) {
+    return Obstacle{absl::StrCat("fault ", fault.name(), " touched no traffic: it is about new connections, and none was made over ", where,
+                                 " while it acted"),
+                    absl::StrCat("the service keeps its connections: end them by a short `reset` of ", where, fault.has_refuse()
+                                     ? " at the same time"
+                                     : " just before")};
   }
   return Obstacle{absl::StrCat("fault ", fault.name(), " touched no traffic: nothing that it acts on crossed ", where,
                                " while it acted", direct),

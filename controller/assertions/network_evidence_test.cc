@@ -10,6 +10,7 @@
 namespace squall {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using google::protobuf::FieldDescriptor;
 
@@ -70,7 +71,7 @@ TEST(NetworkEvidence, OfEveryKindOpensTheGateOnceTheFaultActedAndNotBefore) {
     EXPECT_THAT(NetworkSeen(fault, evidence), HasSubstr("touched no traffic"));
     const std::optional<Obstacle> obstacle = NetworkGate(fault, evidence);
     ASSERT_TRUE(obstacle.has_value());
-    EXPECT_THAT(obstacle->reason, HasSubstr("fault bad touched no traffic: nothing that it acts on crossed edge recommend"));
+    EXPECT_THAT(obstacle->reason, AllOf(HasSubstr("fault bad touched no traffic: "), HasSubstr("edge recommend")));
 
     found->second.acts(evidence);
     EXPECT_THAT(NetworkSeen(fault, evidence), HasSubstr(found->second.seen));

@@ -37,9 +37,7 @@ HeldAgent::HeldAgent(const Checkout& checkout, const std::string& text, bool as_
   options.env = {{"SQUALL_RUNTIME_DIR", folder + "/run"}};
   const std::string address = absl::StrCat("unix:", folder, "/agent.sock");
   agent_ = std::make_unique<Process>(std::vector<std::string>{checkout.agent(), "--listen=" + address}, options);
-  struct stat found;
-  const std::string path = folder + "/agent.sock";
-  EXPECT_TRUE(Eventually(absl::Seconds(20), [&] { return stat(path.c_str(), &found) == 0; })) << agent_->Output();
+  EXPECT_TRUE(agent_->WaitForOutput("serves on ", absl::Seconds(20))) << agent_->Output();
 
   absl::StatusOr<std::unique_ptr<AgentClient>> client = AgentClient::Connect(address);
   EXPECT_TRUE(client.ok()) << client.status();
@@ -87,12 +85,13 @@ std::string HeldAgent::Inject(const std::string& fault) {
   return "the scenario has no such fault";
 }
 
-std::string HeldAgent::Heal(const std::string& fault) {
+std::string HeldAgent::Heal(const std::string& fault, Evidence* evidence) {
   auto request = OfRun<HealRequest>();
   request.set_fault(fault);
   FaultReply reply;
   const absl::Status status = client_->CallWithin(kPatience, &Agent::Stub::Heal, request, reply);
   if (!status.ok()) return std::string(status.message());
+  if (evidence != nullptr) *evidence = reply.event().evidence();
   return reply.event().state() == FaultEvent::HEALED ? "" : absl::StrCat("not confirmed: ", reply.event().message());
 }
 

@@ -5,6 +5,7 @@
 
 #include "controller/agent_client.h"
 #include "proto/scenario.pb.h"
+#include "proto/timeline.pb.h"
 #include "tests/e2e/harness.h"
 
 namespace squall {
@@ -19,10 +20,12 @@ class HeldAgent {
   ~HeldAgent();
   // Whether the services run. When not, it was said why.
   bool Holds() const { return holds_; }
+  const google::protobuf::RepeatedPtrField<Fault>& faults() const { return scenario_.faults(); }
 
   // Empty: done. Else why not.
   std::string Inject(const std::string& fault);
-  std::string Heal(const std::string& fault);
+  // `evidence`, where it is not null: what the fault did.
+  std::string Heal(const std::string& fault, Evidence* evidence = nullptr);
 
  private:
   Scenario scenario_;

@@ -1,5 +1,5 @@
-// Every scenario that the project ships or prints can be checked; those of single faults are run; and the ways in which a run
-// can end early end it with their own exit code.
+// Every scenario that the project ships or prints can be checked; and the ways in which a run can end early end it with their
+// own exit code.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -39,34 +39,6 @@ TEST(Scenarios, AllThatAreShippedOrPrintedHaveNoMistake) {
   }
   Process check(argv);
   EXPECT_EQ(check.Wait(absl::Seconds(30)), 0) << check.Output();
-}
-
-TEST(Scenarios, OfSingleFaultsPass) {
-  if (!IsRoot()) {
-    printf("LEFT OUT: scenarios_test: redirecting connects needs root\n");
-    GTEST_SKIP();
-  }
-  const std::vector<std::string> before = Residue();
-  for (const char* scenario : {"/scenarios/network/latency.yaml", "/scenarios/process/kill.yaml"}) {
-    Checkout checkout;
-    const JudgedRun run = RunToVerdict(checkout, {checkout.path() + scenario}, 0);
-    EXPECT_EQ(run.exit_code, 0) << run.output;
-  }
-  EXPECT_EQ(ResidueSince(before), std::vector<std::string>());
-}
-
-TEST(Scenarios, OfFaultsThatTheRelayDoesPassSideBySide) {
-  if (!IsRoot()) {
-    printf("LEFT OUT: scenarios_test: redirecting connects needs root\n");
-    GTEST_SKIP();
-  }
-  Checkout checkout;
-  std::vector<std::string> args = {"--parallel", "5", "--inconclusive", "rerun"};
-  for (const char* scenario : {"bandwidth", "stall", "slice", "limit-data", "reset"}) {
-    args.push_back(absl::StrCat(checkout.path(), "/scenarios/network/", scenario, ".yaml"));
-  }
-  Process run(checkout.Run(args));
-  EXPECT_EQ(run.Wait(absl::Seconds(200)), 0) << run.Output();
 }
 
 // A load straight at the peer that is killed.
