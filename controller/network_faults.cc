@@ -17,6 +17,11 @@ using google::protobuf::Message;
 
 std::string Human(const google::protobuf::Duration& duration) { return HumanDuration(ToDuration(duration)); }
 
+bool IsAttached(const Scenario& scenario, const std::string& name) {
+  return std::any_of(scenario.services().begin(), scenario.services().end(),
+                     [&](const Service& service) { return service.name() == name && service.has_attach(); });
+}
+
 // "on every response".
 std::string OnEvery(Direction direction) {
   switch (direction) {
@@ -298,6 +303,9 @@ NetworkMechanism MechanismOf(const Scenario& scenario, const Fault& fault) {
   switch (MeansOf(fault)) {
     case Means::kRelay:
       mechanism.through = relay;
+      if (fault.has_reset() && fault.reset().existing() && edge != nullptr && IsAttached(scenario, edge->from())) {
+        absl::StrAppend(&mechanism.through, "; connections from before by an nftables table, which dies with the agent");
+      }
       mechanism.undone_by = relay_goes;
       break;
     case Means::kRelayAndQueue:

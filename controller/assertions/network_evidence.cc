@@ -74,10 +74,13 @@ std::string Acted(const Fault& fault, const Evidence& evidence) {
                                        : absl::StrCat(Counted(evidence.refused(), "connect"), " refused");
     case Fault::kBlackhole:
       return Packets(evidence) > 0 ? PacketsSeen(evidence, "dropped") : Touched(evidence, "left without an answer");
-    case Fault::kPartition:
-      return absl::StrCat(PacketsSeen(evidence, "dropped"),
-                          evidence.refused() > 0 ? absl::StrCat("; ", Counted(evidence.refused(), "connect"), " rejected") : "",
-                          evidence.cut() > 0 ? absl::StrCat("; ", Counted(evidence.cut(), "connection"), " reset") : "");
+    case Fault::kPartition: {
+      std::vector<std::string> parts;
+      if (Packets(evidence) > 0) parts.push_back(PacketsSeen(evidence, "dropped"));
+      if (evidence.refused() > 0) parts.push_back(absl::StrCat(Counted(evidence.refused(), "connect"), " rejected"));
+      if (evidence.cut() > 0) parts.push_back(absl::StrCat(Counted(evidence.cut(), "connection"), " reset"));
+      return absl::StrJoin(parts, "; ");
+    }
     case Fault::kLoss:
       return PacketsSeen(evidence, "lost");
     case Fault::kDuplicate:

@@ -106,6 +106,7 @@ TEST(NetworkEvidence, OfAPartitionThatOnlyResetOrRefusedOpensTheGate) {
   EXPECT_THAT(NetworkGate(fault, evidence).value().reason, HasSubstr("service orders"));
   evidence.set_cut(1);
   EXPECT_FALSE(NetworkGate(fault, evidence).has_value());
+  EXPECT_EQ(NetworkSeen(fault, evidence), "1 connection reset");
   evidence.Clear();
   evidence.set_refused(1);
   EXPECT_FALSE(NetworkGate(fault, evidence).has_value());
