@@ -19,6 +19,7 @@
 #define TCP_SYN_SENT 2
 #define TCP_LISTEN 10
 #define ECONNREFUSED 111
+#define LOOPBACK 1  // the index of its interface, in every network namespace
 
 volatile __u32 rules_on = 0;  // 0: every packet passes at once
 
@@ -116,8 +117,11 @@ static __always_inline int read_ends(struct __sk_buff* skb, int direction, struc
   return 1;
 }
 
-// Whether the far end is a marked socket of this host: the service talks to itself.
-static __always_inline int is_own(void* ctx, const struct ends* ends) {
+enum owner { SOMEBODY_ELSE, OWN, OWN_IF_LOCAL };
+
+// Whether the socket that would get a packet for the far end, if that is of this host, is marked: the service talks to itself.
+// One that is bound to no address would get them for any: whether the far end is of this host has to be known otherwise.
+static __always_inline enum owner owner_of(void* ctx, const struct ends* ends) {
   struct bpf_sock_tuple tuple = {};
   __u32 size;
   const struct packet_remote *local = &ends->local, *remote = &ends->remote;
@@ -136,10 +140,19 @@ static __always_inline int is_own(void* ctx, const struct ends* ends) {
   }
   struct bpf_sock* sk = remote->protocol == IPPROTO_TCP ? bpf_sk_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0)
                                                         : bpf_sk_lookup_udp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
-  if (!sk) return 0;
-  int own = bpf_sk_storage_get(&marks, sk, 0, 0) != 0;
+  if (!sk) return SOMEBODY_ELSE;
+  enum owner owner = SOMEBODY_ELSE;
+  if (bpf_sk_storage_get(&marks, sk, 0, 0)) {
+    int bound = sk->family == AF_INET ? sk->src_ip4 != 0 : (sk->src_ip6[0] | sk->src_ip6[1] | sk->src_ip6[2] | sk->src_ip6[3]) != 0;
+    owner = bound ? OWN : OWN_IF_LOCAL;
+  }
   bpf_sk_release(sk);
-  return own;
+  return owner;
+}
+
+// What a host sends to itself goes over loopback, by whichever of its addresses.
+static __always_inline int is_own(struct __sk_buff* skb, const struct ends* ends) {
+  return skb->ifindex == LOOPBACK && owner_of(skb, ends) != SOMEBODY_ELSE;
 }
 
 static __always_inline __u32 edge_of(const struct packet_remote* remote) {
@@ -282,7 +295,8 @@ static __always_inline int judge_connect(struct bpf_sock_addr* ctx, const struct
   ends.remote.protocol = IPPROTO_TCP;
   __u32 everybody = 0;
   struct packet_edge* isolated = bpf_map_lookup_elem(&edges, &everybody);
-  int refused = isolated && isolated->rules[0] && !is_own(ctx, &ends) && refuses(0);
+  // A far end of which it is not known here whether it is of this host is left to egress.
+  int refused = isolated && isolated->rules[0] && owner_of(ctx, &ends) == SOMEBODY_ELSE && refuses(0);
   __u32 number = edge_of(&ends.remote);
   if (!refused && number) refused = refuses(number);
   if (refused) bpf_set_retval(-ECONNREFUSED);
