@@ -143,10 +143,14 @@ Evidence QueuedEdges::EvidenceOf(const std::string& key) {
 }
 
 absl::StatusOr<QueuedEdges::Direct> QueuedEdges::DirectConnections(const std::string& edge, bool bytes) {
-  absl::MutexLock lock(&mutex_);
-  const auto place = places_.find(edge);
-  if (place == places_.end()) return absl::NotFoundError(absl::StrCat("it is not known where edge ", edge, " leads"));
-  const RunningService& service = *services_->at(place->second.edge.from());
+  Place place;
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto found = places_.find(edge);
+    if (found == places_.end()) return absl::NotFoundError(absl::StrCat("it is not known where edge ", edge, " leads"));
+    place = found->second;
+  }
+  const RunningService& service = *services_->at(place.edge.from());
   absl::StatusOr<NetNamespace> ns = service.Namespace();
   if (!ns.ok()) return ns.status();
   Direct direct;
@@ -154,7 +158,7 @@ absl::StatusOr<QueuedEdges::Direct> QueuedEdges::DirectConnections(const std::st
   SocketFilter filter;
   filter.udp = false;
   filter.bytes = bytes;
-  filter.remotes = place->second.to;
+  filter.remotes = place.to;
   absl::StatusOr<std::vector<LiveSocket>> connections = SocketsOf(service.Processes(), *direct.ns, filter);
   if (!connections.ok()) return connections.status();
   direct.connections = *std::move(connections);
