@@ -243,6 +243,31 @@ TEST_F(LiveEdgesAtWork, CountTheBytesOfTheServiceSinceTheRunBegan) {
   EXPECT_EQ(Stats().direct_bytes_to_dependency(), 300);
 }
 
+TEST_F(LiveEdgesAtWork, CountNothingFromBeforeAnAddressWasTheEdges) {
+  const Child service([&] {
+    Fd fd = Connect(at_);
+    const std::string bytes(1000, 'x');
+    (void)!send(fd.get(), bytes.data(), bytes.size(), 0);
+    fd.Release();
+  });
+  const Fd server = Accept(listener_);
+  std::string bytes(1000, 'y');
+  ASSERT_EQ(recv(server.get(), bytes.data(), 1000, MSG_WAITALL), 1000);
+  Edge edge;
+  edge.set_name("recommend");
+  const Address elsewhere = ParseAddress("127.0.0.9:1").value();
+  ASSERT_TRUE(live_.Add(edge, {elsewhere}, ns_, [ids = service.ids()] { return ids; }).ok());
+  live_.SetAddresses("recommend", {elsewhere, at_});
+  live_.Begin([] {
+    Fault fault;
+    fault.set_name("slow");
+    fault.mutable_stall()->set_edge("recommend");
+    return fault;
+  }());
+  EXPECT_EQ(Stats().direct_connections(), 1);
+  EXPECT_EQ(Stats().direct_bytes_to_dependency(), 0);
+}
+
 TEST_F(LiveEdgesAtWork, TellWhichFaultsReachThem) {
   const Child service([&] { Connect(at_).Release(); });
   Add(Edge::EXISTING_KEEP, service);
