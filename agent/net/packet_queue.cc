@@ -105,10 +105,12 @@ class PacketQueue::Reader {
     {
       absl::MutexLock lock(&mutex_);
       const auto found = faults_.find(name);
-      if (found == faults_.end() || !found->second->set) return absl::OkStatus();
+      if (found == faults_.end()) return absl::OkStatus();
       fault = found->second;
       fault->set = false;
     }
+    // Nothing is left. Else all of it once more, also for a fault that was cleared: that may not have been confirmed.
+    if (table_ == nullptr && !thread_.joinable()) return absl::OkStatus();
     const absl::Status status = table_->SetRules(Rules());  // while packets go on
     {
       absl::MutexLock lock(&mutex_);
@@ -306,6 +308,9 @@ class PacketQueue::Reader {
       for (const Held::Stage& stage : packet.stages) packet.release_ns -= of_fault(stage) ? stage.for_ns : 0;
       packet.stages.erase(std::remove_if(packet.stages.begin(), packet.stages.end(), of_fault), packet.stages.end());
       if (packet.stages.empty()) packet.release_ns = 0;
+      const auto copied = std::remove_if(packet.copies.begin(), packet.copies.end(),
+                                         [&](const Copy& copy) { return copy.fault == fault; });
+      packet.copies.erase(copied, packet.copies.end());
       const int64_t at = packet.release_ns;
       held_.emplace(at, std::move(packet));
     }

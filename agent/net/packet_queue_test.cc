@@ -306,6 +306,20 @@ TEST_F(PacketQueueTest, DoublesDatagramsEachWay) {
   }
 }
 
+TEST_F(PacketQueueTest, NothingIsDoubledOnceThatIsCleared) {
+  const Fd fd = Connected(SOCK_DGRAM, At(kWays[2]));
+  Set("twice", Action(What::kDuplicate, IPPROTO_UDP, At(kWays[2]), true, false));
+  Set("late", Delay(IPPROTO_UDP, At(kWays[2]), true, false, 10'000 * kMs));
+  Send(fd, "held");
+  usleep(50'000);
+  Clear("twice");
+  Clear("twice");
+  Clear("late");
+  EXPECT_EQ(Receive(fd), "held");
+  EXPECT_FALSE(Readable(fd, 100 * kMs));
+  EXPECT_EQ(queue_->EvidenceOf("twice").hit_to_dependency(), 0);
+}
+
 TEST_F(PacketQueueTest, LetsLaterDatagramsOvertake) {
   const Fd fd = Connected(SOCK_DGRAM, At(kWays[1]));
   PacketAction action = Action(What::kReorder, IPPROTO_UDP, At(kWays[1]), true, false, 30);
