@@ -95,8 +95,8 @@ std::vector<Address> QueuedEdges::Remotes(const Place& place, Reach reach) const
 absl::StatusOr<PacketQueue*> QueuedEdges::QueueOf(RunningService& service) {
   absl::StatusOr<NetNamespace> ns = service.Namespace();
   if (!ns.ok()) return ns.status();
-  std::vector<Queue>& queues = queues_[service.name()];
-  if (!queues.empty() && queues.back().ns->inode() == ns->inode()) return queues.back().queue.get();
+  const auto known = queues_.find(service.name());
+  if (known != queues_.end() && known->second.back().ns->inode() == ns->inode()) return known->second.back().queue.get();
   Queue made;
   made.ns = std::make_unique<NetNamespace>(*std::move(ns));
   PacketQueue::Target target;
@@ -113,6 +113,7 @@ absl::StatusOr<PacketQueue*> QueuedEdges::QueueOf(RunningService& service) {
     made.flows->SetProcesses(service.Processes());
   }
   made.queue = std::make_unique<PacketQueue>(*made.ns, std::move(target));
+  std::vector<Queue>& queues = queues_[service.name()];  // which is never empty
   queues.push_back(std::move(made));
   return queues.back().queue.get();
 }
