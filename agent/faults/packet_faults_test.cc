@@ -161,6 +161,36 @@ TEST_P(PacketFaults, FailedInjectionLeavesNothing) {
   EXPECT_EQ(ConnectAnew(), 0);
 }
 
+TEST(Isolation, HearsNoResetsOfItsPeers) {
+  if (geteuid() != 0) GTEST_SKIP();
+  Child service;
+  auto peer = std::make_unique<Child>();
+  const int listener = peer->Socket(AF_INET, SOCK_STREAM), fd = service.Socket(AF_INET, SOCK_STREAM);
+  ASSERT_EQ(peer->Listen(listener, LoopbackOf(AF_INET)), 0);
+  ASSERT_EQ(service.Connect(fd, peer->Local(listener)), 0);
+  ASSERT_GE(peer->Accept(listener), 0);
+  ASSERT_EQ(service.Send(fd, "unread"), 6);
+  const std::unique_ptr<Packets> packets = Packets::Attach(CgroupV2Mount().value(), /*by_process=*/true).value();
+  ASSERT_TRUE(packets->SetProcesses({service.id()}).ok());
+  PacketPlaces places;
+  places.of_service["orders"] = packets.get();
+  Relay relay([](const std::string&, const SeenCall&) {});
+  FaultContext context;
+  context.relay = &relay;
+  context.packets = &places;
+  Fault fault;
+  fault.mutable_partition()->set_isolate("orders");
+  fault.mutable_partition()->set_direction(DIRECTION_BOTH);
+  fault.mutable_partition()->set_answer(Partition::ANSWER_REJECT);
+  const std::unique_ptr<ActiveFault> active = MakeFault(fault, context);
+  ASSERT_TRUE(active->Inject().ok());
+  peer.reset();  // with bytes unread, which its kernel answers with a RST
+  EXPECT_EQ(service.Receive(fd, kSilence), "");
+  EXPECT_EQ(service.Send(fd, "x"), 1);
+  EXPECT_GT(active->Seen().hit_to_service(), 0);
+  EXPECT_TRUE(active->Heal(HealFor::kFaultOver).ok());
+}
+
 // Faults that reach the connections that a service has from before the run, which no relay carries. The service is its own
 // dependency, in a network namespace of its own.
 class DirectFaults : public testing::Test {
