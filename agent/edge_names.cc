@@ -215,16 +215,21 @@ std::string EdgeNames::OwnerOf(const Place& place, const Address& address) const
   return owner == owners_.end() || owner->second == place.edge ? "" : owner->second;
 }
 
-std::vector<Address> EdgeNames::Now(const Place& place) const {
+std::vector<Address> EdgeNames::Now(Place& place) {
   std::vector<Address> now = place.written;
   for (const Name& name : place.names) {
     for (const Address& address : name.addresses) AddNew(address, now);
   }
+  for (const Address& address : now) AddNew(address, place.ever);
+  for (auto old = place.ever.begin(); place.ever.size() > kMostAddresses && old != place.ever.end();) {
+    old = std::find(now.begin(), now.end(), *old) == now.end() ? place.ever.erase(old) : std::next(old);
+  }
   return now;
 }
 
-void EdgeNames::Tell(const Place& place) {
-  const absl::Status told = sink_(place.edge, Now(place));
+void EdgeNames::Tell(Place& place) {
+  const std::vector<Address> now = Now(place);
+  const absl::Status told = sink_(place.edge, now, place.ever);
   if (told.ok()) return;
   const std::string note = absl::StrCat("edge ", place.edge, ": a new address is not reached: ", told.message());
   if (std::find(notes_.begin(), notes_.end(), note) == notes_.end()) notes_.push_back(note);

@@ -47,7 +47,9 @@ Session::Session(std::string run_id, std::string holder, absl::Duration lease, a
       main_thread_(main_thread),
       guardian_(guardian),
       renewed_ns_(BootNanos()),
-      names_([this](const std::string& edge, const std::vector<Address>& now) { return MoveEdge(edge, now); }) {
+      names_([this](const std::string& edge, const std::vector<Address>& now, const std::vector<Address>& ever) {
+        return MoveEdge(edge, now, ever);
+      }) {
   heartbeat_ = std::make_unique<Heartbeat>([this](Stall stall) {
     Record record;
     *record.mutable_stall() = std::move(stall);
@@ -240,13 +242,13 @@ absl::Status Session::OpenEdge(const Edge& edge) {
   return status;
 }
 
-absl::Status Session::MoveEdge(const std::string& name, const std::vector<Address>& now) {
+absl::Status Session::MoveEdge(const std::string& name, const std::vector<Address>& now, const std::vector<Address>& ever) {
   for (const Edge& edge : request_.scenario().edges()) {
     if (edge.name() != name) continue;
     absl::Status status = edge.protocol() == Edge::PROTOCOL_UDP ? absl::OkStatus() : relay_->SetAddresses(name, now);
-    if (status.ok()) status = packet_hooks_.SetAddresses(edge, now);
-    if (status.ok()) status = queued_edges_->SetAddresses(edge, now);
-    live_edges_.SetAddresses(name, now);
+    if (status.ok()) status = packet_hooks_.SetAddresses(edge, ever);
+    if (status.ok()) status = queued_edges_->SetAddresses(edge, ever);
+    live_edges_.SetAddresses(name, ever);
     return status;
   }
   return absl::OkStatus();

@@ -76,8 +76,8 @@ class Session {
   // Opens the relay of every edge; attaches the redirection of the services that need one.
   absl::Status OpenEdges();
   absl::Status OpenEdge(const Edge& edge);
-  // Where the edge leads changed: its relay follows.
-  absl::Status MoveEdge(const std::string& name, const std::vector<Address>& now);
+  // Where the edge leads changed: its relay follows. What acts on packets keeps where it led before.
+  absl::Status MoveEdge(const std::string& name, const std::vector<Address>& now, const std::vector<Address>& ever);
   // A service may have gone into another network namespace when it started: its relay follows.
   absl::Status FollowNamespace(RunningService& service);
   // Reads the metrics pages that an assertion needs.
