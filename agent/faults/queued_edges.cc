@@ -29,7 +29,7 @@ const typename Messages::value_type* Named(const Messages& messages, const std::
 // Connections from before the run stay: latency reaches them by their packets.
 bool KeepsDirect(const Scenario& scenario, const Edge& edge) {
   const Service* service = Named(scenario.services(), edge.from());
-  return service != nullptr && service->has_attach() && edge.relay_at().empty();
+  return service != nullptr && service->has_attach() && edge.relay_at().empty() && edge.existing() != Edge::EXISTING_RESET;
 }
 
 }  // namespace
@@ -80,7 +80,9 @@ bool QueuedEdges::HasDirect(const std::string& edge) const {
   const auto place = places_.find(edge);
   if (place == places_.end()) return false;
   const Edge& spec = place->second.edge;
-  return IsUdp(spec) || (spec.relay_at().empty() && !services_->at(spec.from())->IsRun());
+  if (IsUdp(spec)) return true;
+  // With `existing: reset` they were ended when the run began.
+  return spec.relay_at().empty() && spec.existing() != Edge::EXISTING_RESET && !services_->at(spec.from())->IsRun();
 }
 
 std::vector<Address> QueuedEdges::Remotes(const Place& place, Reach reach) const {
