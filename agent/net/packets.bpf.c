@@ -206,6 +206,23 @@ static __always_inline __u64 flow_began(struct __sk_buff* skb, const struct pack
   return now;
 }
 
+// Where the socket's peer is as the service knows it: the host may have translated the packet's address (DNAT) by now. Else, of
+// sockets without a peer, the packet's.
+static __always_inline void far_end(struct bpf_sock* sk, const struct ends* ends, struct packet_remote* out) {
+  *out = ends->remote;
+  if (sk->state == TCP_LISTEN || !sk->dst_port) return;
+  // All are read whichever is used: the verifier takes no pointer to one or the other.
+  const volatile struct bpf_sock* peer = sk;
+  const __u32 v4 = peer->dst_ip4, v6 = peer->dst_ip6[3];
+  if (sk->family != AF_INET) {
+    out->ip[0] = peer->dst_ip6[0];
+    out->ip[1] = peer->dst_ip6[1];
+    out->ip[2] = peer->dst_ip6[2];
+  }
+  out->ip[3] = sk->family == AF_INET ? v4 : v6;
+  out->port = sk->dst_port;
+}
+
 enum fate { PASSES, LOST, LOST_AS_IF_BY_CONGESTION };
 
 static __always_inline enum fate look(struct __sk_buff* skb, int direction) {
@@ -218,9 +235,11 @@ static __always_inline enum fate look(struct __sk_buff* skb, int direction) {
   if (!rules_on && sk->protocol != IPPROTO_UDP) return PASSES;
   struct ends ends = {};
   if (!read_ends(skb, direction, &ends)) return PASSES;
+  struct packet_remote remote = {};
+  far_end(sk, &ends, &remote);
   __u64 began_ns = 0;
-  if (ends.remote.protocol == IPPROTO_UDP) {
-    began_ns = flow_began(skb, &ends.remote);
+  if (remote.protocol == IPPROTO_UDP) {
+    began_ns = flow_began(skb, &remote);
     if (!rules_on) return PASSES;
   } else if (sk->state == TCP_LISTEN) {
     began_ns = bpf_ktime_get_boot_ns();  // a handshake
@@ -231,7 +250,7 @@ static __always_inline enum fate look(struct __sk_buff* skb, int direction) {
   __u32 everybody = 0;
   struct packet_edge* isolated = bpf_map_lookup_elem(&edges, &everybody);
   if (isolated && isolated->rules[0] && !is_own(skb, &ends)) what = ask(0, began_ns, direction, ends.reset);
-  __u32 number = edge_of(&ends.remote);
+  __u32 number = edge_of(&remote);
   if (!what && number) what = ask(number, began_ns, direction, ends.reset);
   if (!what) return PASSES;
   if (ends.remote.protocol != IPPROTO_TCP) return LOST_AS_IF_BY_CONGESTION;
