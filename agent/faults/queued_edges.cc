@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "agent/net/live_reject.h"
 
 namespace squall {
 namespace {
@@ -24,6 +25,14 @@ template <typename Messages>
 const typename Messages::value_type* Named(const Messages& messages, const std::string& name) {
   const auto found = std::find_if(messages.begin(), messages.end(), [&](const auto& each) { return each.name() == name; });
   return found == messages.end() ? nullptr : &*found;
+}
+
+// The edge on which the fault resets connections from before the run; empty: on none.
+std::string RejectedEdgeOf(const Fault& fault) {
+  if (fault.has_reset() && fault.reset().existing()) return fault.reset().edge();
+  const Partition& partition = fault.partition();
+  const bool rejects = partition.answer() == Partition::ANSWER_REJECT && partition.connections() != Partition::CONNECTIONS_NEW;
+  return fault.has_partition() && rejects ? partition.edge() : "";
 }
 
 // Connections from before the run stay: latency reaches them by their packets.
@@ -48,6 +57,15 @@ absl::Status QueuedEdges::Prepare(const Scenario& scenario, PrepareReply& reply)
     if (must) return absl::FailedPreconditionError(absl::StrCat("fault ", fault.name(), ": ", why_not));
     reply.add_notes(absl::StrCat("Connections of ", edge->from(), " over ", edge->name(),
                                  " from before the run are not slowed: ", why_not));
+  }
+  for (const Fault& fault : scenario.faults()) {
+    const Edge* edge = Named(scenario.edges(), RejectedEdgeOf(fault));
+    if (edge == nullptr || IsUdp(*edge) || !KeepsDirect(scenario, *edge)) continue;
+    const std::string cannot = LiveReject::WhyNot();
+    if (cannot.empty()) break;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "fault ", fault.name(), ": connections of ", edge->from(), " from before the run cannot be reset: ", cannot, "; write ",
+        fault.has_reset() ? "existing: false" : "answer: drop"));
   }
   return absl::OkStatus();
 }

@@ -4,6 +4,7 @@
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <cstring>
@@ -93,6 +94,29 @@ absl::StatusOr<std::unique_ptr<LiveReject>> LiveReject::Start(const NetNamespace
   }
   reject->thread_ = std::thread([reject = reject.get()] { reject->Watch(); });
   return reject;
+}
+
+std::string LiveReject::WhyNot() {
+  std::string why_not;
+  // A thread of its own, in a network namespace of its own: nothing of the host's is touched, and all of it ends with it.
+  std::thread([&] {
+    if (unshare(CLONE_NEWNET) != 0) {
+      why_not = "resetting connections needs root (CAP_NET_ADMIN and CAP_SYS_ADMIN)";
+      return;
+    }
+    const auto probe = [&]() -> absl::Status {
+      const absl::StatusOr<NetNamespace> ns = NetNamespace::Own();
+      if (!ns.ok()) return ns.status();
+      LiveSocket nobody;
+      nobody.protocol = IPPROTO_TCP;
+      nobody.local = nobody.remote = ParseAddress("127.0.0.1:1").value();
+      const absl::StatusOr<std::unique_ptr<LiveReject>> reject = Start(*ns, {nobody});
+      return reject.ok() ? (*reject)->Stop() : reject.status();
+    };
+    const absl::Status status = probe();
+    if (!status.ok()) why_not = std::string(status.message());
+  }).join();
+  return why_not;
 }
 
 void LiveReject::Watch() {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -27,6 +28,8 @@ namespace squall {
 // kernel's own answers to the far ends are RSTs that the rules would drop. Thread-safe.
 class LiveReject {
  public:
+  // Why it would not work on this host; empty: it would. Found out in a network namespace made for that.
+  static std::string WhyNot();
   // Begins with these connections, however many; others than TCP are left out. `ns`: theirs, outlives this. An error, and nothing
   // is changed.
   static absl::StatusOr<std::unique_ptr<LiveReject>> Start(const NetNamespace& ns, const std::vector<LiveSocket>& connections);

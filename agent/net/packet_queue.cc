@@ -42,6 +42,7 @@ constexpr size_t kMessageSize = (64 << 10) + 4096;  // a packet and what netlink
 constexpr int kReadAtOnce = 64;                 // packets, before their verdicts are sent
 constexpr size_t kMostFlows = 65536;
 constexpr absl::Duration kReleaseWithin = absl::Seconds(5);
+constexpr char kNoQueue[] = "cannot read a packet queue (CONFIG_NETFILTER_NETLINK_QUEUE)";
 
 bool Matches(const PacketAction& action, int protocol, bool outgoing, const Address& remote) {
   if (action.protocol != protocol || !(outgoing ? action.on_request : action.on_response)) return false;
@@ -196,7 +197,7 @@ class PacketQueue::Reader {
 
   absl::Status Open() ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_) {
     absl::StatusOr<Fd> fd = ns_.Socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
-    if (!fd.ok()) return fd.status();
+    if (!fd.ok()) return absl::IsPermissionDenied(fd.status()) ? fd.status() : absl::UnimplementedError(kNoQueue);
     fd_ = *std::move(fd);
     setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kSocketBuffer, sizeof(kSocketBuffer));
     const int send_bytes = 4 << 20, one = 1;
@@ -249,6 +250,8 @@ class PacketQueue::Reader {
       if (error != EBUSY && error != EPERM) break;  // EPERM: somebody else reads it
     }
     if (error == EPERM) return absl::PermissionDeniedError("cannot read a packet queue (needs root)");
+    // What a kernel answers that knows no queues.
+    if (error == EINVAL || error == EPROTONOSUPPORT || error == EOPNOTSUPP) return absl::UnimplementedError(kNoQueue);
     if (error == 0) {
       error = Configure([](nlmsghdr* header) {
         nfq_nlmsg_cfg_put_params(header, NFQNL_COPY_PACKET, 0xffff);
@@ -258,8 +261,7 @@ class PacketQueue::Reader {
         mnl_attr_put_u32(header, NFQA_CFG_MASK, htonl(NFQA_CFG_F_FAIL_OPEN | NFQA_CFG_F_GSO));
       });
     }
-    return error == 0 ? absl::OkStatus()
-                      : absl::ErrnoToStatus(error, "cannot read a packet queue (CONFIG_NETFILTER_NETLINK_QUEUE)");
+    return error == 0 ? absl::OkStatus() : absl::ErrnoToStatus(error, kNoQueue);
   }
 
   template <typename Fill>

@@ -276,7 +276,10 @@ class PacketQueueTest : public ::testing::Test {
   std::unique_ptr<PacketQueue> queue_ = World::made ? std::make_unique<PacketQueue>(ns_, OfThisProcess()) : nullptr;
 };
 
-TEST_F(PacketQueueTest, WouldWorkHere) { EXPECT_EQ(PacketQueue::WhyNot(), ""); }
+TEST_F(PacketQueueTest, WouldWorkHere) {
+  EXPECT_EQ(PacketQueue::WhyNot(), "");
+  EXPECT_EQ(LiveReject::WhyNot(), "");
+}
 
 TEST_F(PacketQueueTest, DoublesDatagramsEachWay) {
   for (const char* way : kWays) {
