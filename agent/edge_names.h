@@ -63,6 +63,7 @@ class EdgeNames {
     std::vector<Address> addresses;  // of the latest answer, and what the service was told since
     absl::Status status = absl::UnavailableError("it was not looked up yet");
     int64_t next_ns = 0;
+    int in_vain = 0;  // attempts before it had an address
   };
   struct Place {
     std::string edge, service;

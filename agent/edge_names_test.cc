@@ -128,6 +128,18 @@ TEST_F(EdgeNamesTest, MayBeKnownOnlyOnceAServiceRuns) {
   EXPECT_TRUE(places_.Leads("db", "127.0.0.7:5432"));
 }
 
+TEST_F(EdgeNamesTest, AreAskedForLessAndLessOftenWhileUnknown) {
+  int attempts = 0;
+  const auto counted = [&] {
+    ++attempts;
+    return std::optional<pid_t>(private_->pid());
+  };
+  ASSERT_TRUE(edge_names_->Open(MakeEdge("db", {"late.internal.test:5432"}), Service(), counted, *private_->ns).ok());
+  EXPECT_FALSE(edge_names_->Await("orders", absl::Milliseconds(1500), false).ok());
+  EXPECT_GE(attempts, 3);
+  EXPECT_LE(attempts, 7);
+}
+
 TEST_F(EdgeNamesTest, MustNotLeadWhereAnotherEdgeDoes) {
   private_->WriteHosts("127.0.0.7 db.test\n127.0.0.6 prices.test\n");
   EXPECT_EQ(Opened("prices", {"127.0.0.6:80", "127.0.0.7:80"}), "127.0.0.6:80 127.0.0.7:80");
