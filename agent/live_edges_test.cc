@@ -374,6 +374,9 @@ TEST(CheckTargets, SshdAndSquallAndWhatContainsThemAreOutOfReach) {
     Scenario scenario = ScenarioFor(parent.pid(), "127.0.0.1:1");
     scenario.clear_faults();
     EXPECT_TRUE(CheckTargets(scenario).ok()) << "nothing acts on it";
+    scenario.mutable_edges(0)->set_existing(Edge::EXISTING_RESET);
+    EXPECT_THAT(CheckTargets(scenario).message(), HasSubstr("edge recommend: existing: reset must not act on service orders"));
+    scenario.mutable_edges(0)->clear_existing();
     Fault& cut = *scenario.add_faults();
     cut.mutable_partition()->set_isolate("orders");
     EXPECT_FALSE(CheckTargets(scenario).ok());
@@ -420,6 +423,10 @@ TEST(CheckEdgesLead, WhereTheAgentServesIsNoDependency) {
   EXPECT_THAT(status.message(), HasSubstr("edge recommend: " + at.ToString() + " is where this agent serves its controllers"));
   status = CheckEdgesLead(ScenarioFor(service.pid(), "*:" + std::to_string(at.port)));
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  // As when a name turns out to stand for it.
+  const NetNamespace own = *NetNamespace::Own();
+  EXPECT_FALSE(CheckNotOwn(Edge(), own, at, OwnListeners()).ok());
+  EXPECT_TRUE(CheckNotOwn(Edge(), own, ParseAddress("192.0.2.77:80").value(), OwnListeners()).ok());
   Address other = at;
   other.port = static_cast<uint16_t>(at.port ^ 1);
   status = CheckEdgesLead(ScenarioFor(service.pid(), other.ToString()));

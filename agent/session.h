@@ -131,6 +131,7 @@ class Session {
   std::vector<std::unique_ptr<NetNamespace>> namespaces_;
   std::map<std::string, std::unique_ptr<Intercept>> intercepts_;  // by service
   std::unique_ptr<Relay> relay_;
+  std::vector<Address> own_listeners_;  // before the run; fixed once it is prepared
   EdgeNames names_;
   LiveEdges live_edges_;
 
