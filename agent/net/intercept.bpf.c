@@ -144,6 +144,7 @@ static __always_inline int decide(struct bpf_sock_addr* ctx, struct address* to,
   if (netns_cookie == 0 || bpf_get_netns_cookie(ctx) != netns_cookie) return 0;
   __u64 cookie = bpf_get_socket_cookie(ctx);
   if (by_process && !bpf_map_lookup_elem(&marked, &cookie)) return 0;
+  bpf_map_delete_elem(&by_cookie, &cookie);  // where it was connected before, if it was
   // A socket that may only use one device, or asks for an address of one link, would not get to the loopback.
   struct bpf_sock* sk = ctx->sk;
   if (sk && sk->bound_dev_if && sk->bound_dev_if != LOOPBACK_DEVICE) return 0;

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <fstream>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -105,6 +106,28 @@ TEST_F(InterceptTest, WorksForIPv4OverAnIPv6Socket) {
   EXPECT_STREQ(seen.answer, "hi");
   EXPECT_EQ(seen.peer, server.address) << seen.peer.ToString();
   EXPECT_EQ(Connections(), 1);
+}
+
+TEST_F(InterceptTest, SocketThatIsConnectedAnewSeesItsNewPeer) {
+  Server server(own_, AF_INET), other(own_, AF_INET);
+  Redirect(server.address, own_, cgroup_->path());
+  const pid_t client = fork();
+  if (client == 0) {
+    std::ofstream(cgroup_->path() + "/cgroup.procs") << "0" << std::flush;
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_storage to;
+    sockaddr nobody = {};
+    nobody.sa_family = AF_UNSPEC;
+    socklen_t length = server.address.ToSockaddr(to);
+    const bool first = connect(fd, reinterpret_cast<sockaddr*>(&to), length) == 0 && connect(fd, &nobody, sizeof(nobody)) == 0;
+    length = other.address.ToSockaddr(to);
+    if (!first || connect(fd, reinterpret_cast<sockaddr*>(&to), length) != 0) _exit(2);
+    getpeername(fd, reinterpret_cast<sockaddr*>(&to), &length);
+    _exit(FromSockaddr(to) == other.address ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(client, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST_F(InterceptTest, WhatCannotGetToTheLoopbackIsLeftAlone) {

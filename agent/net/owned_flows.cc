@@ -23,7 +23,7 @@ int Compare(const Address& a, const Address& b) {
 
 bool IsAny(const Address& address) {
   static constexpr unsigned char kAny4[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0};
-  return IN6_IS_ADDR_UNSPECIFIED(&address.ip) || memcmp(&address.ip, kAny4, sizeof(kAny4)) == 0;
+  return address.IsAny() || memcmp(&address.ip, kAny4, sizeof(kAny4)) == 0;
 }
 
 // A datagram socket may be bound to no address, and need not be connected.

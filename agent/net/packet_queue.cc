@@ -47,7 +47,7 @@ constexpr char kNoQueue[] = "cannot read a packet queue (CONFIG_NETFILTER_NETLIN
 bool Matches(const PacketAction& action, int protocol, bool outgoing, const Address& remote) {
   if (action.protocol != protocol || !(outgoing ? action.on_request : action.on_response)) return false;
   return std::any_of(action.to.begin(), action.to.end(), [&](const Address& to) {
-    return to == remote || (IN6_IS_ADDR_UNSPECIFIED(&to.ip) && to.port == remote.port);
+    return to == remote || (to.IsAny() && to.port == remote.port);
   });
 }
 
