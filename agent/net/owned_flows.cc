@@ -2,7 +2,6 @@
 
 #include <netinet/in.h>
 
-#include <algorithm>
 #include <cstring>
 #include <optional>
 #include <set>
@@ -14,7 +13,6 @@ namespace {
 
 constexpr int64_t kKnownForNs = 1'000'000'000;
 constexpr size_t kMostKnown = 65536;
-constexpr int64_t kLeastRest = 4;  // times as long as looking at descriptors took
 
 int Compare(const Address& a, const Address& b) {
   const int ip = memcmp(&a.ip, &b.ip, sizeof(a.ip));
@@ -54,13 +52,13 @@ bool OwnedFlows::Owns(const Flow& flow, bool opens) {
   const auto found = known_.find(flow);
   if (found != known_.end() && !opens && found->second.until_ns > now) return found->second.owned;
   if (known_.size() >= kMostKnown) known_.clear();
-  int64_t until = now + kKnownForNs;
+  const int64_t until = now + kKnownForNs;
   const bool owned = Look(flow, until);
   known_[flow] = {owned, until};
   return owned;
 }
 
-bool OwnedFlows::Look(const Flow& flow, int64_t& until_ns) {
+bool OwnedFlows::Look(const Flow& flow, int64_t until_ns) {
   SocketFilter filter;
   filter.tcp = flow.protocol == IPPROTO_TCP;
   filter.udp = !filter.tcp;
@@ -77,7 +75,6 @@ bool OwnedFlows::Look(const Flow& flow, int64_t& until_ns) {
         theirs = Seen(socket);
       }
       owned |= theirs.value_or(false);
-      if (!theirs) until_ns = std::min(until_ns, next_look_ns_);
     } else if (filter.tcp && theirs) {
       const auto known = known_.find({flow.protocol, socket.local, socket.remote});
       if (known != known_.end()) known->second = {*theirs, until_ns};
@@ -97,14 +94,10 @@ std::optional<bool> OwnedFlows::Seen(const LiveSocket& socket) {
 }
 
 void OwnedFlows::LookAtDescriptors() {
-  const int64_t start = BootNanos();
-  if (start < next_look_ns_) return;
   absl::StatusOr<std::set<uint64_t>> inodes = SocketInodes(processes_);
-  const int64_t end = BootNanos();
-  next_look_ns_ = end + kLeastRest * (end - start);
   if (!inodes.ok()) return;
   inodes_ = *std::move(inodes);
-  looked_ns_ = end;
+  looked_ns_ = BootNanos();
 }
 
 }  // namespace squall

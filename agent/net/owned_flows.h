@@ -31,8 +31,7 @@ class OwnedFlows {
   void SetProcesses(std::vector<ProcessId> processes);
   // Whether a socket of the processes sends and receives these packets. Asks the kernel where it has not for a second, for all
   // connections to that remote at once, or where the packet opens a connection (`opens`): some 100 us. The descriptors of the
-  // processes are looked at for a socket that was never seen and once a second, and no more than a fifth of the time: where that takes long, a
-  // new connection of theirs may pass as a stranger's for as long as four such looks.
+  // processes are looked at once a second, and for a socket that was never seen: that takes longer where they have many.
   bool Owns(const Flow& flow, bool opens);
 
  private:
@@ -40,7 +39,7 @@ class OwnedFlows {
     bool owned = false;
     int64_t until_ns = 0;
   };
-  bool Look(const Flow& flow, int64_t& until_ns) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Look(const Flow& flow, int64_t until_ns) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // By what was seen of their descriptors; nothing: not enough.
   std::optional<bool> Seen(const LiveSocket& socket) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void LookAtDescriptors() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -49,7 +48,7 @@ class OwnedFlows {
   SocketDiag diag_ ABSL_GUARDED_BY(mutex_);
   std::vector<ProcessId> processes_ ABSL_GUARDED_BY(mutex_);
   std::set<uint64_t> inodes_ ABSL_GUARDED_BY(mutex_);  // of the sockets that they hold
-  int64_t looked_ns_ ABSL_GUARDED_BY(mutex_) = 0, next_look_ns_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t looked_ns_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, int64_t> first_seen_ns_ ABSL_GUARDED_BY(mutex_);  // sockets that were asked about, by cookie
   std::map<Flow, Known> known_ ABSL_GUARDED_BY(mutex_);
 };
