@@ -43,17 +43,6 @@ const Service* TargetOf(const Scenario& scenario, const Fault& fault) {
   return FindService(scenario, isolate.empty() ? StringOfKind(fault, "service") : isolate);
 }
 
-// A program that puts what it runs into another network namespace: where the edge leads from there is not known yet.
-bool EntersNamespace(const Service& service) {
-  return std::any_of(service.run().begin(), service.run().end(), [](const std::string& argument) {
-    const std::string name = argument.substr(argument.rfind('/') + 1);
-    for (const char* known : {"netns", "nsenter", "unshare", "bwrap", "firejail", "docker", "podman", "systemd-nspawn"}) {
-      if (name == known) return true;
-    }
-    return false;
-  });
-}
-
 // A UDP connect sends nothing and asks the routing table: 0 or errno.
 int TryRoute(const NetNamespace& ns, const Address& to) {
   const absl::StatusOr<Fd> fd = ns.Socket(to.Family(), SOCK_DGRAM);
@@ -66,7 +55,7 @@ int TryRoute(const NetNamespace& ns, const Address& to) {
 bool IsAnyIp(const Address& address) {
   in6_addr mapped_any = {};
   mapped_any.s6_addr[10] = mapped_any.s6_addr[11] = 0xff;
-  return IN6_IS_ADDR_UNSPECIFIED(&address.ip) || IN6_ARE_ADDR_EQUAL(&address.ip, &mapped_any);
+  return address.IsAny() || IN6_ARE_ADDR_EQUAL(&address.ip, &mapped_any);
 }
 
 bool IsOfThisHost(const NetNamespace& ns, const Address& address) {
@@ -78,40 +67,17 @@ bool IsOfThisHost(const NetNamespace& ns, const Address& address) {
   return fd.ok() && bind(fd->get(), reinterpret_cast<sockaddr*>(&storage), length) == 0;
 }
 
-// Where this agent serves controllers over TCP: the only listeners that it has before a run begins.
-std::vector<Address> OwnListeners(const NetNamespace& own) {
-  SocketFilter filter;
-  filter.udp = false;
-  filter.listening = true;
-  const absl::StatusOr<ProcStat> self = ReadStat(getpid());
-  const auto sockets = self.ok() ? SocketsOf({self->id}, own, filter) : std::vector<LiveSocket>();
-  std::vector<Address> listeners;
-  if (!sockets.ok()) return listeners;
-  for (const LiveSocket& socket : *sockets) {
-    if (socket.remote.port == 0) listeners.push_back(socket.local);
-  }
-  return listeners;
-}
-
 absl::Status CheckEdge(const Edge& edge, const NetNamespace& ns, const std::vector<Address>& own_listeners) {
   const std::vector<Address> to = WrittenAddressesOf(edge);
   for (const Address& address : to) {
-    const bool any = IN6_IS_ADDR_UNSPECIFIED(&address.ip);
-    for (const Address& own : own_listeners) {
-      if (!ns.IsOwn() || own.port != address.port) continue;
-      if (any || own == address || (IsAnyIp(own) && IsOfThisHost(ns, address))) {
-        return absl::FailedPreconditionError(
-            absl::StrCat("edge ", edge.name(), ": ", any ? absl::StrCat("port ", own.port) : address.ToString(),
-                         " is where this agent serves its controllers: faults must not act on that; name the dependency's "
-                         "own address"));
-      }
-    }
+    const absl::Status status = CheckNotOwn(edge, ns, address, own_listeners);
+    if (!status.ok()) return status;
   }
   // Where names lead is known once the service's name server can be asked.
   if (to.size() < static_cast<size_t>(edge.to_size())) return absl::OkStatus();
   std::vector<std::string> why;
   for (const Address& address : to) {
-    const int error = IN6_IS_ADDR_UNSPECIFIED(&address.ip) ? 0 : TryRoute(ns, address);
+    const int error = address.IsAny() ? 0 : TryRoute(ns, address);
     if (error == 0) return absl::OkStatus();  // one address that can be reached is good enough
     why.push_back(absl::StrCat(address.ToString(), ": ", strerror(error)));
   }
@@ -152,17 +118,62 @@ std::vector<Address> WrittenAddressesOf(const Edge& edge) {
   return all;
 }
 
-absl::Status CheckTargets(const Scenario& scenario) {
-  for (const Fault& fault : scenario.faults()) {
-    const Service* service = TargetOf(scenario, fault);
-    if (service == nullptr || !service->has_attach()) continue;
-    const absl::StatusOr<ProcessId> target = FindTarget(service->attach());
-    if (absl::IsNotFound(target.status())) continue;  // is told when the services are claimed
-    const absl::Status in_reach = target.ok() ? CheckInReach(*target) : target.status();
-    if (!in_reach.ok()) {
-      return absl::FailedPreconditionError(absl::StrCat("fault ", fault.name(), " must not act on service ", service->name(),
-                                                        ": ", in_reach.message()));
+bool EntersNamespace(const Service& service) {
+  return std::any_of(service.run().begin(), service.run().end(), [](const std::string& argument) {
+    const std::string name = argument.substr(argument.rfind('/') + 1);
+    for (const char* known : {"netns", "nsenter", "unshare", "bwrap", "firejail", "docker", "podman", "systemd-nspawn"}) {
+      if (name == known) return true;
     }
+    return false;
+  });
+}
+
+absl::Status CheckTargets(const Scenario& scenario) {
+  const auto check = [](const Service* service, const std::string& what) -> absl::Status {
+    if (service == nullptr || !service->has_attach()) return absl::OkStatus();
+    const absl::StatusOr<ProcessId> target = FindTarget(service->attach());
+    if (absl::IsNotFound(target.status())) return absl::OkStatus();  // is told when the services are claimed
+    const absl::Status in_reach = target.ok() ? CheckInReach(*target) : target.status();
+    if (in_reach.ok()) return in_reach;
+    return absl::FailedPreconditionError(
+        absl::StrCat(what, " must not act on service ", service->name(), ": ", in_reach.message()));
+  };
+  for (const Fault& fault : scenario.faults()) {
+    const absl::Status status = check(TargetOf(scenario, fault), absl::StrCat("fault ", fault.name()));
+    if (!status.ok()) return status;
+  }
+  for (const Edge& edge : scenario.edges()) {
+    if (edge.existing() != Edge::EXISTING_RESET) continue;
+    const absl::Status status =
+        check(FindService(scenario, edge.from()), absl::StrCat("edge ", edge.name(), ": existing: reset"));
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+std::vector<Address> OwnListeners() {
+  SocketFilter filter;
+  filter.udp = false;
+  filter.listening = true;
+  std::vector<Address> listeners;
+  const absl::StatusOr<NetNamespace> own = NetNamespace::Own();
+  const absl::StatusOr<ProcStat> self = ReadStat(getpid());
+  if (!own.ok() || !self.ok()) return listeners;
+  const absl::StatusOr<std::vector<LiveSocket>> sockets = SocketsOf({self->id}, *own, filter);
+  if (!sockets.ok()) return listeners;
+  for (const LiveSocket& socket : *sockets) {
+    if (socket.remote.port == 0) listeners.push_back(socket.local);
+  }
+  return listeners;
+}
+
+absl::Status CheckNotOwn(const Edge& edge, const NetNamespace& ns, const Address& address, const std::vector<Address>& own_listeners) {
+  for (const Address& own : own_listeners) {
+    if (!ns.IsOwn() || own.port != address.port) continue;
+    if (!address.IsAny() && !(own == address) && !(IsAnyIp(own) && IsOfThisHost(ns, address))) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("edge ", edge.name(), ": ", address.IsAny() ? absl::StrCat("port ", own.port) : address.ToString(),
+                     " is where this agent serves its controllers: faults must not act on that; name the dependency's own address"));
   }
   return absl::OkStatus();
 }
@@ -170,7 +181,7 @@ absl::Status CheckTargets(const Scenario& scenario) {
 absl::Status CheckEdgesLead(const Scenario& scenario) {
   const absl::StatusOr<NetNamespace> own = NetNamespace::Own();
   if (!own.ok()) return own.status();
-  const std::vector<Address> own_listeners = OwnListeners(*own);
+  const std::vector<Address> own_listeners = OwnListeners();
   for (const Edge& edge : scenario.edges()) {
     const Service* from = FindService(scenario, edge.from());
     if (from == nullptr || EntersNamespace(*from)) continue;

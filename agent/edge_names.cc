@@ -20,7 +20,7 @@ constexpr absl::Duration kPatience = absl::Seconds(3);        // for one answer
 constexpr absl::Duration kAtFirst = absl::Milliseconds(200);  // before anything was started that could answer
 constexpr absl::Duration kLeastAge = absl::Seconds(1);
 constexpr absl::Duration kMostAge = absl::Seconds(10);
-constexpr absl::Duration kUnknownAge = absl::Milliseconds(50);  // of a name that never had an address
+constexpr absl::Duration kUnknownAge = absl::Milliseconds(50);  // of a name that never had an address: at first, then twice as long
 constexpr absl::Duration kLook = absl::Milliseconds(10);
 // Of one name: what the service is told may turn in a large pool.
 constexpr size_t kMostAddresses = 256;
@@ -165,7 +165,7 @@ void EdgeNames::LookUp(const std::string& edge, size_t index) {
     host = name.host;
     port = name.port;
     if (!place.opened) patience = kAtFirst;
-    name.next_ns = BootNanos() + absl::ToInt64Nanoseconds(kLeastAge);
+    name.next_ns = BootNanos() + absl::ToInt64Nanoseconds(name.addresses.empty() ? kUnknownAge : kLeastAge);
   }
   const std::optional<pid_t> pid = process();
   if (!pid) return;  // nobody looks anything up
@@ -176,7 +176,8 @@ void EdgeNames::LookUp(const std::string& edge, size_t index) {
   Place& place = places_.at(edge);
   Name& name = place.names[index];
   const bool known = !name.addresses.empty();
-  absl::Duration age = known ? kLeastAge : kUnknownAge;
+  absl::Duration age = known ? kLeastAge : std::min(kLeastAge, kUnknownAge * (1 << name.in_vain));
+  if (!known && name.in_vain < 10) ++name.in_vain;
   if (found.ok()) {
     age = std::clamp(found->ttl, kLeastAge, kMostAge);
     for (Address& address : found->addresses) address.port = port;
@@ -215,16 +216,21 @@ std::string EdgeNames::OwnerOf(const Place& place, const Address& address) const
   return owner == owners_.end() || owner->second == place.edge ? "" : owner->second;
 }
 
-std::vector<Address> EdgeNames::Now(const Place& place) const {
+std::vector<Address> EdgeNames::Now(Place& place) {
   std::vector<Address> now = place.written;
   for (const Name& name : place.names) {
     for (const Address& address : name.addresses) AddNew(address, now);
   }
+  for (const Address& address : now) AddNew(address, place.ever);
+  for (auto old = place.ever.begin(); place.ever.size() > kMostAddresses && old != place.ever.end();) {
+    old = std::find(now.begin(), now.end(), *old) == now.end() ? place.ever.erase(old) : std::next(old);
+  }
   return now;
 }
 
-void EdgeNames::Tell(const Place& place) {
-  const absl::Status told = sink_(place.edge, Now(place));
+void EdgeNames::Tell(Place& place) {
+  const std::vector<Address> now = Now(place);
+  const absl::Status told = sink_(place.edge, now, place.ever);
   if (told.ok()) return;
   const std::string note = absl::StrCat("edge ", place.edge, ": a new address is not reached: ", told.message());
   if (std::find(notes_.begin(), notes_.end(), note) == notes_.end()) notes_.push_back(note);

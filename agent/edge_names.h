@@ -24,9 +24,11 @@ namespace squall {
 // Thread-safe.
 class EdgeNames {
  public:
-  // What the edge leads to now: what its `to` says, with the names' latest answers. Called one at a time, by whoever finds
-  // out. An error is noted.
-  using Sink = std::function<absl::Status(const std::string& edge, const std::vector<Address>& now)>;
+  // What the edge leads to now: what its `to` says, with the names' latest answers. `ever`: that and where it led before, 256
+  // in all, without the oldest: connections there are still the edge's, and a name that stands for many may answer with some of them
+  // at a time. Called one at a time, by whoever finds out. An error is noted.
+  using Sink = std::function<absl::Status(const std::string& edge, const std::vector<Address>& now,
+                                          const std::vector<Address>& ever)>;
   // The process whose way of looking names up counts: 0 for the agent's own (the service is yet to be started), nullopt while
   // there is none.
   using ProcessOf = std::function<std::optional<pid_t>()>;
@@ -61,6 +63,7 @@ class EdgeNames {
     std::vector<Address> addresses;  // of the latest answer, and what the service was told since
     absl::Status status = absl::UnavailableError("it was not looked up yet");
     int64_t next_ns = 0;
+    int in_vain = 0;  // attempts before it had an address
   };
   struct Place {
     std::string edge, service;
@@ -69,6 +72,7 @@ class EdgeNames {
     const NetNamespace* ns = nullptr;
     std::vector<Address> written;
     std::vector<Name> names;
+    std::vector<Address> ever;
     bool opened = false;  // the sink may be told
   };
 
@@ -80,8 +84,9 @@ class EdgeNames {
   void Take(Place& place, Name& name, std::vector<Address> addresses) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The edge of the same service that has the address; empty: none.
   std::string OwnerOf(const Place& place, const Address& address) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  std::vector<Address> Now(const Place& place) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Tell(const Place& place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // And takes it up into `ever`.
+  std::vector<Address> Now(Place& place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Tell(Place& place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Sink sink_;
   absl::Mutex mutex_;

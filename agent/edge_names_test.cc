@@ -31,8 +31,9 @@ Edge MakeEdge(const std::string& name, const std::vector<std::string>& to) {
 class Places {
  public:
   EdgeNames::Sink Sink() {
-    return [this](const std::string& edge, const std::vector<Address>& now) {
+    return [this](const std::string& edge, const std::vector<Address>& now, const std::vector<Address>& ever) {
       absl::MutexLock lock(&mutex_);
+      ever_[edge] = Text(ever);
       told_[edge] = Text(now);
       return absl::OkStatus();
     };
@@ -43,10 +44,14 @@ class Places {
     const auto there_now = [&] { return told_[edge] == there; };
     return mutex_.AwaitWithTimeout(absl::Condition(&there_now), absl::Seconds(20));
   }
+  std::string Ever(const std::string& edge) {
+    absl::MutexLock lock(&mutex_);
+    return ever_[edge];
+  }
 
  private:
   absl::Mutex mutex_;
-  std::map<std::string, std::string> told_;
+  std::map<std::string, std::string> told_, ever_;
 };
 
 TEST(WrittenAddresses, AreTakenAsTheyStand) {
@@ -96,6 +101,7 @@ TEST_F(EdgeNamesTest, FollowTheNameAndKeepWhatIsWrittenOut) {
   edge_names_->Start();
   private_->WriteHosts("127.0.0.8 db.test\n::8 db.test\n");
   EXPECT_TRUE(places_.Leads("db", "127.0.0.1:5432 127.0.0.8:5432 [::8]:5432"));
+  EXPECT_EQ(places_.Ever("db"), "127.0.0.1:5432 127.0.0.7:5432 127.0.0.8:5432 [::8]:5432") << "where it led is still the edge's";
   EXPECT_THAT(edge_names_->Notes(), ElementsAre());
 }
 
@@ -120,6 +126,18 @@ TEST_F(EdgeNamesTest, MayBeKnownOnlyOnceAServiceRuns) {
   const absl::Status found = edge_names_->Await("orders", absl::Seconds(20), false);
   EXPECT_TRUE(found.ok()) << found;
   EXPECT_TRUE(places_.Leads("db", "127.0.0.7:5432"));
+}
+
+TEST_F(EdgeNamesTest, AreAskedForLessAndLessOftenWhileUnknown) {
+  int attempts = 0;
+  const auto counted = [&] {
+    ++attempts;
+    return std::optional<pid_t>(private_->pid());
+  };
+  ASSERT_TRUE(edge_names_->Open(MakeEdge("db", {"late.internal.test:5432"}), Service(), counted, *private_->ns).ok());
+  EXPECT_FALSE(edge_names_->Await("orders", absl::Milliseconds(1500), false).ok());
+  EXPECT_GE(attempts, 3);
+  EXPECT_LE(attempts, 7);
 }
 
 TEST_F(EdgeNamesTest, MustNotLeadWhereAnotherEdgeDoes) {

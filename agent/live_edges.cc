@@ -111,7 +111,9 @@ absl::Status LiveEdges::Add(const Edge& edge, const std::vector<Address>& to, co
 void LiveEdges::SetAddresses(const std::string& edge, const std::vector<Address>& to) {
   absl::MutexLock lock(&mutex_);
   const auto place = places_.find(edge);
-  if (place != places_.end()) place->second.to = to;
+  if (place == places_.end() || place->second.to == to) return;
+  place->second.to = to;
+  place->second.looked = false;  // what is there at a new address was there before it was the edge's
 }
 
 // Returns the service's.

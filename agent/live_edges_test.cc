@@ -243,6 +243,31 @@ TEST_F(LiveEdgesAtWork, CountTheBytesOfTheServiceSinceTheRunBegan) {
   EXPECT_EQ(Stats().direct_bytes_to_dependency(), 300);
 }
 
+TEST_F(LiveEdgesAtWork, CountNothingFromBeforeAnAddressWasTheEdges) {
+  const Child service([&] {
+    Fd fd = Connect(at_);
+    const std::string bytes(1000, 'x');
+    (void)!send(fd.get(), bytes.data(), bytes.size(), 0);
+    fd.Release();
+  });
+  const Fd server = Accept(listener_);
+  std::string bytes(1000, 'y');
+  ASSERT_EQ(recv(server.get(), bytes.data(), 1000, MSG_WAITALL), 1000);
+  Edge edge;
+  edge.set_name("recommend");
+  const Address elsewhere = ParseAddress("127.0.0.9:1").value();
+  ASSERT_TRUE(live_.Add(edge, {elsewhere}, ns_, [ids = service.ids()] { return ids; }).ok());
+  live_.SetAddresses("recommend", {elsewhere, at_});
+  live_.Begin([] {
+    Fault fault;
+    fault.set_name("slow");
+    fault.mutable_stall()->set_edge("recommend");
+    return fault;
+  }());
+  EXPECT_EQ(Stats().direct_connections(), 1);
+  EXPECT_EQ(Stats().direct_bytes_to_dependency(), 0);
+}
+
 TEST_F(LiveEdgesAtWork, TellWhichFaultsReachThem) {
   const Child service([&] { Connect(at_).Release(); });
   Add(Edge::EXISTING_KEEP, service);
@@ -349,6 +374,9 @@ TEST(CheckTargets, SshdAndSquallAndWhatContainsThemAreOutOfReach) {
     Scenario scenario = ScenarioFor(parent.pid(), "127.0.0.1:1");
     scenario.clear_faults();
     EXPECT_TRUE(CheckTargets(scenario).ok()) << "nothing acts on it";
+    scenario.mutable_edges(0)->set_existing(Edge::EXISTING_RESET);
+    EXPECT_THAT(CheckTargets(scenario).message(), HasSubstr("edge recommend: existing: reset must not act on service orders"));
+    scenario.mutable_edges(0)->clear_existing();
     Fault& cut = *scenario.add_faults();
     cut.mutable_partition()->set_isolate("orders");
     EXPECT_FALSE(CheckTargets(scenario).ok());
@@ -395,6 +423,10 @@ TEST(CheckEdgesLead, WhereTheAgentServesIsNoDependency) {
   EXPECT_THAT(status.message(), HasSubstr("edge recommend: " + at.ToString() + " is where this agent serves its controllers"));
   status = CheckEdgesLead(ScenarioFor(service.pid(), "*:" + std::to_string(at.port)));
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  // As when a name turns out to stand for it.
+  const NetNamespace own = *NetNamespace::Own();
+  EXPECT_FALSE(CheckNotOwn(Edge(), own, at, OwnListeners()).ok());
+  EXPECT_TRUE(CheckNotOwn(Edge(), own, ParseAddress("192.0.2.77:80").value(), OwnListeners()).ok());
   Address other = at;
   other.port = static_cast<uint16_t>(at.port ^ 1);
   status = CheckEdgesLead(ScenarioFor(service.pid(), other.ToString()));

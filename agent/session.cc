@@ -47,7 +47,9 @@ Session::Session(std::string run_id, std::string holder, absl::Duration lease, a
       main_thread_(main_thread),
       guardian_(guardian),
       renewed_ns_(BootNanos()),
-      names_([this](const std::string& edge, const std::vector<Address>& now) { return MoveEdge(edge, now); }) {
+      names_([this](const std::string& edge, const std::vector<Address>& now, const std::vector<Address>& ever) {
+        return MoveEdge(edge, now, ever);
+      }) {
   heartbeat_ = std::make_unique<Heartbeat>([this](Stall stall) {
     Record record;
     *record.mutable_stall() = std::move(stall);
@@ -85,6 +87,7 @@ absl::StatusOr<PrepareReply> Session::Prepare(const PrepareRequest& request) {
   const absl::Status live = LiveEdges::Prepare(request.scenario(), reply);
   if (!live.ok()) return live;
   request_ = request;
+  own_listeners_ = OwnListeners();
   {
     absl::MutexLock shown_lock(&shown_mutex_);
     shown_.scenario = request.scenario().name();
@@ -153,6 +156,8 @@ absl::StatusOr<StartServicesReply> Session::StartServices() {
                         : absl::Status(claimed.code(), absl::StrCat("service ", service.name(), ": ", claimed.message()));
   });
   watching_services_ = true;
+  // One that could not be found before is known now.
+  if (status.ok()) status = CheckTargets(request_.scenario());
   if (status.ok()) status = OpenEdges();
   if (names_.HasNames()) {
     resolvers_.TellAnswers([this](const std::string& service, const std::string& name, const std::vector<Address>& addresses) {
@@ -169,7 +174,9 @@ absl::StatusOr<StartServicesReply> Session::StartServices() {
     status = each([this](RunningService& s) {
       if (!s.IsRun()) return absl::OkStatus();
       // Its name server may be a service that was started before it: its first connects are to be redirected too.
-      names_.Await(s.name(), kNameServerStarts, cancelled_).IgnoreError();
+      if (!EntersNamespace(*FindService(request_.scenario(), s.name()))) {
+        names_.Await(s.name(), kNameServerStarts, cancelled_).IgnoreError();
+      }
       return s.Start();
     });
   }
@@ -201,14 +208,20 @@ absl::Status Session::OpenEdge(const Edge& edge) {
   absl::StatusOr<NetNamespace> ns = service.IsRun() && !service.Leader() ? NetNamespace::Own() : service.Namespace();
   if (!ns.ok()) return ns.status();
   namespaces_.push_back(std::make_unique<NetNamespace>(*std::move(ns)));
-  const auto process = [&service]() -> std::optional<pid_t> {
+  // Names are looked up as the agent does while the service is yet to be started, but not for one that will see others.
+  const bool as_agent = service.IsRun() && !EntersNamespace(*FindService(request_.scenario(), edge.from()));
+  const auto process = [&service, as_agent]() -> std::optional<pid_t> {
     if (const std::optional<ProcessId> leader = service.Leader()) return leader->pid;
-    return service.IsRun() ? std::optional<pid_t>(0) : std::nullopt;
+    return as_agent ? std::optional<pid_t>(0) : std::nullopt;
   };
   absl::StatusOr<std::vector<Address>> to =
       names_.Open(edge, *FindService(request_.scenario(), edge.from()), process, *namespaces_.back());
   if (!to.ok()) return to.status();
   options.to = *std::move(to);
+  for (const Address& address : options.to) {
+    const absl::Status not_own = CheckNotOwn(edge, *namespaces_.back(), address, own_listeners_);
+    if (!not_own.ok()) return not_own;
+  }
   const absl::Status known = queued_edges_->SetAddresses(edge, options.to);
   if (!known.ok()) return known;
   if (edge.protocol() == Edge::PROTOCOL_UDP) return packet_hooks_.SetAddresses(edge, options.to);
@@ -240,13 +253,18 @@ absl::Status Session::OpenEdge(const Edge& edge) {
   return status;
 }
 
-absl::Status Session::MoveEdge(const std::string& name, const std::vector<Address>& now) {
+absl::Status Session::MoveEdge(const std::string& name, const std::vector<Address>& now, const std::vector<Address>& ever) {
   for (const Edge& edge : request_.scenario().edges()) {
     if (edge.name() != name) continue;
+    const absl::StatusOr<NetNamespace> ns = Of(edge)->Leader() ? Of(edge)->Namespace() : NetNamespace::Own();
+    for (const Address& address : now) {
+      const absl::Status not_own = ns.ok() ? CheckNotOwn(edge, *ns, address, own_listeners_) : absl::OkStatus();
+      if (!not_own.ok()) return not_own;
+    }
     absl::Status status = edge.protocol() == Edge::PROTOCOL_UDP ? absl::OkStatus() : relay_->SetAddresses(name, now);
-    if (status.ok()) status = packet_hooks_.SetAddresses(edge, now);
-    if (status.ok()) status = queued_edges_->SetAddresses(edge, now);
-    live_edges_.SetAddresses(name, now);
+    if (status.ok()) status = packet_hooks_.SetAddresses(edge, ever);
+    if (status.ok()) status = queued_edges_->SetAddresses(edge, ever);
+    live_edges_.SetAddresses(name, ever);
     return status;
   }
   return absl::OkStatus();

@@ -76,8 +76,8 @@ class Session {
   // Opens the relay of every edge; attaches the redirection of the services that need one.
   absl::Status OpenEdges();
   absl::Status OpenEdge(const Edge& edge);
-  // Where the edge leads changed: its relay follows.
-  absl::Status MoveEdge(const std::string& name, const std::vector<Address>& now);
+  // Where the edge leads changed: its relay follows. What acts on packets keeps where it led before.
+  absl::Status MoveEdge(const std::string& name, const std::vector<Address>& now, const std::vector<Address>& ever);
   // A service may have gone into another network namespace when it started: its relay follows.
   absl::Status FollowNamespace(RunningService& service);
   // Reads the metrics pages that an assertion needs.
@@ -131,6 +131,7 @@ class Session {
   std::vector<std::unique_ptr<NetNamespace>> namespaces_;
   std::map<std::string, std::unique_ptr<Intercept>> intercepts_;  // by service
   std::unique_ptr<Relay> relay_;
+  std::vector<Address> own_listeners_;  // before the run; fixed once it is prepared
   EdgeNames names_;
   LiveEdges live_edges_;
 

@@ -15,6 +15,11 @@
 namespace squall {
 namespace {
 
+bool ResetsConnections(const Partition& partition) {
+  return partition.answer() == Partition::ANSWER_REJECT && !partition.edge().empty() &&
+         partition.connections() != Partition::CONNECTIONS_NEW;
+}
+
 PacketRule RuleOf(const Partition& partition) {
   PacketRule rule;
   rule.edge = partition.isolate().empty() ? partition.edge() : "";
@@ -23,7 +28,7 @@ PacketRule RuleOf(const Partition& partition) {
   // What the service sends is rejected where it leaves; what it is sent is not its to reject.
   rule.refuse = partition.answer() == Partition::ANSWER_REJECT && partition.direction() != DIRECTION_RESPONSE &&
                 partition.connections() != Partition::CONNECTIONS_ESTABLISHED;
-  rule.reset = partition.answer() == Partition::ANSWER_REJECT;
+  rule.reset = ResetsConnections(partition);  // else a RST is its peers', and lost as all they send
   return rule;
 }
 
@@ -36,8 +41,7 @@ class PartitionFault : public PacketFault {
         context_(context) {}
 
   absl::Status Inject() override {
-    const bool resets = partition_.answer() == Partition::ANSWER_REJECT && !partition_.edge().empty() &&
-                        partition_.connections() != Partition::CONNECTIONS_NEW;
+    const bool resets = ResetsConnections(partition_);
     // Those that no relay carries answer what they are sent: before all of that is dropped.
     absl::Status status = resets ? RejectDirect() : absl::OkStatus();
     if (status.ok()) status = PacketFault::Inject();

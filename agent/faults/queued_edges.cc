@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "agent/net/live_reject.h"
 
 namespace squall {
 namespace {
@@ -26,10 +27,18 @@ const typename Messages::value_type* Named(const Messages& messages, const std::
   return found == messages.end() ? nullptr : &*found;
 }
 
+// The edge on which the fault resets connections from before the run; empty: on none.
+std::string RejectedEdgeOf(const Fault& fault) {
+  if (fault.has_reset() && fault.reset().existing()) return fault.reset().edge();
+  const Partition& partition = fault.partition();
+  const bool rejects = partition.answer() == Partition::ANSWER_REJECT && partition.connections() != Partition::CONNECTIONS_NEW;
+  return fault.has_partition() && rejects ? partition.edge() : "";
+}
+
 // Connections from before the run stay: latency reaches them by their packets.
 bool KeepsDirect(const Scenario& scenario, const Edge& edge) {
   const Service* service = Named(scenario.services(), edge.from());
-  return service != nullptr && service->has_attach() && edge.relay_at().empty();
+  return service != nullptr && service->has_attach() && edge.relay_at().empty() && edge.existing() != Edge::EXISTING_RESET;
 }
 
 }  // namespace
@@ -48,6 +57,15 @@ absl::Status QueuedEdges::Prepare(const Scenario& scenario, PrepareReply& reply)
     if (must) return absl::FailedPreconditionError(absl::StrCat("fault ", fault.name(), ": ", why_not));
     reply.add_notes(absl::StrCat("Connections of ", edge->from(), " over ", edge->name(),
                                  " from before the run are not slowed: ", why_not));
+  }
+  for (const Fault& fault : scenario.faults()) {
+    const Edge* edge = Named(scenario.edges(), RejectedEdgeOf(fault));
+    if (edge == nullptr || IsUdp(*edge) || !KeepsDirect(scenario, *edge)) continue;
+    const std::string cannot = LiveReject::WhyNot();
+    if (cannot.empty()) break;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "fault ", fault.name(), ": connections of ", edge->from(), " from before the run cannot be reset: ", cannot, "; write ",
+        fault.has_reset() ? "existing: false" : "answer: drop"));
   }
   return absl::OkStatus();
 }
@@ -80,7 +98,9 @@ bool QueuedEdges::HasDirect(const std::string& edge) const {
   const auto place = places_.find(edge);
   if (place == places_.end()) return false;
   const Edge& spec = place->second.edge;
-  return IsUdp(spec) || (spec.relay_at().empty() && !services_->at(spec.from())->IsRun());
+  if (IsUdp(spec)) return true;
+  // With `existing: reset` they were ended when the run began.
+  return spec.relay_at().empty() && spec.existing() != Edge::EXISTING_RESET && !services_->at(spec.from())->IsRun();
 }
 
 std::vector<Address> QueuedEdges::Remotes(const Place& place, Reach reach) const {
@@ -95,8 +115,8 @@ std::vector<Address> QueuedEdges::Remotes(const Place& place, Reach reach) const
 absl::StatusOr<PacketQueue*> QueuedEdges::QueueOf(RunningService& service) {
   absl::StatusOr<NetNamespace> ns = service.Namespace();
   if (!ns.ok()) return ns.status();
-  std::vector<Queue>& queues = queues_[service.name()];
-  if (!queues.empty() && queues.back().ns->inode() == ns->inode()) return queues.back().queue.get();
+  const auto known = queues_.find(service.name());
+  if (known != queues_.end() && known->second.back().ns->inode() == ns->inode()) return known->second.back().queue.get();
   Queue made;
   made.ns = std::make_unique<NetNamespace>(*std::move(ns));
   PacketQueue::Target target;
@@ -113,6 +133,7 @@ absl::StatusOr<PacketQueue*> QueuedEdges::QueueOf(RunningService& service) {
     made.flows->SetProcesses(service.Processes());
   }
   made.queue = std::make_unique<PacketQueue>(*made.ns, std::move(target));
+  std::vector<Queue>& queues = queues_[service.name()];  // which is never empty
   queues.push_back(std::move(made));
   return queues.back().queue.get();
 }
@@ -143,10 +164,14 @@ Evidence QueuedEdges::EvidenceOf(const std::string& key) {
 }
 
 absl::StatusOr<QueuedEdges::Direct> QueuedEdges::DirectConnections(const std::string& edge, bool bytes) {
-  absl::MutexLock lock(&mutex_);
-  const auto place = places_.find(edge);
-  if (place == places_.end()) return absl::NotFoundError(absl::StrCat("it is not known where edge ", edge, " leads"));
-  const RunningService& service = *services_->at(place->second.edge.from());
+  Place place;
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto found = places_.find(edge);
+    if (found == places_.end()) return absl::NotFoundError(absl::StrCat("it is not known where edge ", edge, " leads"));
+    place = found->second;
+  }
+  const RunningService& service = *services_->at(place.edge.from());
   absl::StatusOr<NetNamespace> ns = service.Namespace();
   if (!ns.ok()) return ns.status();
   Direct direct;
@@ -154,7 +179,7 @@ absl::StatusOr<QueuedEdges::Direct> QueuedEdges::DirectConnections(const std::st
   SocketFilter filter;
   filter.udp = false;
   filter.bytes = bytes;
-  filter.remotes = place->second.to;
+  filter.remotes = place.to;
   absl::StatusOr<std::vector<LiveSocket>> connections = SocketsOf(service.Processes(), *direct.ns, filter);
   if (!connections.ok()) return connections.status();
   direct.connections = *std::move(connections);

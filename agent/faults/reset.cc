@@ -25,6 +25,8 @@ namespace squall {
 namespace {
 
 constexpr absl::Duration kLookEvery = absl::Milliseconds(20);
+constexpr int kLeastRest = 10;  // times as long as looking took
+constexpr size_t kMostRemotes = 256;  // that the kernel looks through
 
 // Connections that do not go through the relay. Those that are due when the fault begins are reset before Inject returns.
 class DirectReset {
@@ -42,6 +44,7 @@ class DirectReset {
     for (const LiveSocket& each : all) {
       if (dice.Roll()) waiting_.push_back(each);
     }
+    if (waiting_.empty()) return absl::OkStatus();
     const absl::Time from = absl::Now() + ToDuration(reset_.after());
     if (ToDuration(reset_.after()) > absl::ZeroDuration() || reset_.after_bytes() > 0) {
       thread_ = std::thread([this, from] { Wait(from); });
@@ -65,6 +68,11 @@ class DirectReset {
     for (const auto& each : rejecting_) cut += each->Cut();
     return cut;
   }
+  // Connections that were due, and could not be reset.
+  int64_t Failed() {
+    absl::MutexLock lock(&mutex_);
+    return failed_;
+  }
 
  private:
   absl::Status ResetThem(const std::vector<LiveSocket>& due) {
@@ -78,20 +86,42 @@ class DirectReset {
 
   void Wait(absl::Time from) {
     if (over_.WaitForNotificationWithTimeout(from - absl::Now())) return;
-    if (reset_.after_bytes() == 0) return ResetThem(std::exchange(waiting_, {})).IgnoreError();
-    while (!waiting_.empty() && !over_.WaitForNotificationWithTimeout(kLookEvery)) {
-      const absl::StatusOr<QueuedEdges::Direct> now = context_.queued_edges->DirectConnections(reset_.edge(), /*bytes=*/true);
-      if (!now.ok()) return;  // the service is gone
-      std::vector<LiveSocket> due;
-      const auto is_due = [&](const LiveSocket& then) {
-        return std::any_of(now->connections.begin(), now->connections.end(), [&](const LiveSocket& each) {
-          return each.cookie == then.cookie && each.bytes_from_remote - then.bytes_from_remote >= reset_.after_bytes();
-        });
-      };
-      std::copy_if(waiting_.begin(), waiting_.end(), std::back_inserter(due), is_due);
-      waiting_.erase(std::remove_if(waiting_.begin(), waiting_.end(), is_due), waiting_.end());
-      ResetThem(due).IgnoreError();
+    for (absl::Duration rest = absl::ZeroDuration(); !over_.WaitForNotificationWithTimeout(rest);) {
+      const absl::Time start = absl::Now();
+      const absl::StatusOr<std::vector<LiveSocket>> now = Now();
+      std::vector<LiveSocket> due, waiting;
+      for (const LiveSocket& then : waiting_) {
+        // Whoever has the same ends by now, but another cookie, is none of those that were chosen.
+        const auto same = [&](const LiveSocket& each) { return each.cookie == then.cookie; };
+        const auto found = now.ok() ? std::find_if(now->begin(), now->end(), same) : now->end();
+        if (now.ok() && found == now->end()) continue;
+        const bool is_due = !now.ok() || found->bytes_from_remote - then.bytes_from_remote >= reset_.after_bytes();
+        (is_due ? due : waiting).push_back(then);
+      }
+      waiting_ = std::move(waiting);
+      const absl::Status status = now.ok() ? ResetThem(due) : now.status();
+      if (!status.ok()) {
+        absl::MutexLock lock(&mutex_);
+        failed_ += static_cast<int64_t>(due.size());
+      }
+      if (waiting_.empty()) return;
+      rest = std::max(kLookEvery, kLeastRest * (absl::Now() - start));
     }
+  }
+
+  // Those that wait, and who else is connected to where they are.
+  absl::StatusOr<std::vector<LiveSocket>> Now() {
+    absl::StatusOr<SocketDiag> diag = SocketDiag::Open(*ns_);
+    if (!diag.ok()) return diag.status();
+    SocketFilter filter;
+    filter.udp = false;
+    filter.bytes = reset_.after_bytes() > 0;
+    for (const LiveSocket& each : waiting_) {
+      std::vector<Address>& remotes = filter.remotes;
+      if (std::find(remotes.begin(), remotes.end(), each.remote) == remotes.end()) remotes.push_back(each.remote);
+    }
+    if (filter.remotes.size() > kMostRemotes) filter.remotes.clear();
+    return diag->List(filter);
   }
 
   const Reset reset_;
@@ -102,6 +132,7 @@ class DirectReset {
   std::thread thread_;
   absl::Mutex mutex_;
   std::vector<std::unique_ptr<LiveReject>> rejecting_ ABSL_GUARDED_BY(mutex_);
+  int64_t failed_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 class ResetFault : public ActiveFault {
@@ -130,6 +161,7 @@ class ResetFault : public ActiveFault {
     const int64_t cut = direct_->Cut();
     evidence.set_cut(evidence.cut() + cut);
     evidence.set_direct_reached(cut);
+    evidence.set_direct_unreached(direct_->Failed());
     return evidence;
   }
 

@@ -15,6 +15,7 @@
 #define SOCK_STREAM 1
 #define ECONNREFUSED 111
 #define E2BIG 7
+#define LOOPBACK_DEVICE 1
 
 struct relay {
   __u16 port4;    // network order; on 127.0.0.1
@@ -143,6 +144,11 @@ static __always_inline int decide(struct bpf_sock_addr* ctx, struct address* to,
   if (netns_cookie == 0 || bpf_get_netns_cookie(ctx) != netns_cookie) return 0;
   __u64 cookie = bpf_get_socket_cookie(ctx);
   if (by_process && !bpf_map_lookup_elem(&marked, &cookie)) return 0;
+  bpf_map_delete_elem(&by_cookie, &cookie);  // where it was connected before, if it was
+  // A socket that may only use one device, or asks for an address of one link, would not get to the loopback.
+  struct bpf_sock* sk = ctx->sk;
+  if (sk && sk->bound_dev_if && sk->bound_dev_if != LOOPBACK_DEVICE) return 0;
+  if ((to->ip[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000)) return 0;
   struct address key;
   struct relay* relay = find_edge(to, &key);
   if (!relay) return 0;

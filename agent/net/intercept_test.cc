@@ -5,11 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <fstream>
 #include <optional>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "agent/net/intercept_clients.h"
 #include "agent/net/relay.h"
+#include "agent/net/test_peers.h"
 #include "agent/process/cgroup.h"
 
 namespace squall {
@@ -103,6 +106,59 @@ TEST_F(InterceptTest, WorksForIPv4OverAnIPv6Socket) {
   EXPECT_STREQ(seen.answer, "hi");
   EXPECT_EQ(seen.peer, server.address) << seen.peer.ToString();
   EXPECT_EQ(Connections(), 1);
+}
+
+TEST_F(InterceptTest, SocketThatIsConnectedAnewSeesItsNewPeer) {
+  Server server(own_, AF_INET), other(own_, AF_INET);
+  Redirect(server.address, own_, cgroup_->path());
+  const pid_t client = fork();
+  if (client == 0) {
+    std::ofstream(cgroup_->path() + "/cgroup.procs") << "0" << std::flush;
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_storage to;
+    sockaddr nobody = {};
+    nobody.sa_family = AF_UNSPEC;
+    socklen_t length = server.address.ToSockaddr(to);
+    const bool first = connect(fd, reinterpret_cast<sockaddr*>(&to), length) == 0 && connect(fd, &nobody, sizeof(nobody)) == 0;
+    length = other.address.ToSockaddr(to);
+    if (!first || connect(fd, reinterpret_cast<sockaddr*>(&to), length) != 0) _exit(2);
+    getpeername(fd, reinterpret_cast<sockaddr*>(&to), &length);
+    _exit(FromSockaddr(to) == other.address ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(client, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+TEST_F(InterceptTest, WhatCannotGetToTheLoopbackIsLeftAlone) {
+  Child service(cgroup_->path()), peer;
+  ASSERT_EQ(service.LeaveNamespace(), 0);
+  ASSERT_EQ(peer.LeaveNamespace(), 0);
+  const auto in = [](const Child& child, const std::string& command) {
+    return system(absl::StrCat("nsenter -t ", child.pid(), " -n sh -c '", command, "'").c_str());
+  };
+  constexpr int kDevice = 77;
+  ASSERT_EQ(in(service, absl::StrCat("ip link set lo up && ip link add near index ", kDevice, " type veth peer name far netns ",
+                                     peer.pid(), " && ip addr add 10.77.0.1/24 dev near && ip addr add fe80::1/64 dev near nodad && "
+                                     "ip link set near up")), 0);
+  ASSERT_EQ(in(peer, "ip addr add 10.77.0.2/24 dev far && ip addr add fe80::2/64 dev far nodad && ip link set far up"), 0);
+  for (const char* at : {"10.77.0.2:80", "[fe80::2]:80"}) {
+    SCOPED_TRACE(at);
+    const Address there = Parse(at);
+    const int listener = peer.Socket(there.Family(), SOCK_STREAM);
+    ASSERT_EQ(peer.Listen(listener, Parse(there.IsV4() ? "0.0.0.0:80" : "[::]:80")), 0);
+    const NetNamespace ns = *NetNamespace::Of(service.pid());
+    Redirect(AnyAddress(80), ns, cgroup_->path());
+    const int bound = service.Socket(there.Family(), SOCK_STREAM);
+    ASSERT_EQ(service.Set(bound, SOL_SOCKET, SO_BINDTOIFINDEX, kDevice), 0);
+    EXPECT_EQ(service.Connect(bound, there), 0);
+    EXPECT_EQ(Connections(), 0);
+    service.Close(bound);
+    peer.Close(peer.Accept(listener));
+    peer.Close(listener);
+    relay_.reset();
+    intercept_.reset();
+  }
 }
 
 TEST_F(InterceptTest, BystanderOutsideOfTheCgroupIsNotRedirected) {

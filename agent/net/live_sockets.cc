@@ -48,7 +48,7 @@ std::string AnyOf(const std::vector<Address>& remotes) {
     Condition condition = {};
     condition.op = {INET_DIAG_BC_D_COND, sizeof(Condition), sizeof(Condition) + kJump};
     condition.port = remote.port;
-    if (IN6_IS_ADDR_UNSPECIFIED(&remote.ip)) {
+    if (remote.IsAny()) {
       condition.family = AF_UNSPEC;
     } else if (remote.IsV4()) {
       condition.family = AF_INET;
@@ -112,7 +112,6 @@ int ParseSocket(const nlmsghdr* header, void* data) {
   }
   socket.cookie = message->id.idiag_cookie[0] | static_cast<uint64_t>(message->id.idiag_cookie[1]) << 32;
   socket.inode = message->idiag_inode;
-  socket.uid = message->idiag_uid;
   socket.interface = message->id.idiag_if;
   mnl_attr_parse(header, sizeof(*message), &ParseAttribute, &socket);
   parsing->found->push_back(socket);

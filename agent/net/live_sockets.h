@@ -24,7 +24,6 @@ struct LiveSocket {
   Address remote;          // the zero address, port 0, when it is not connected
   uint64_t cookie = 0;     // as SO_COOKIE and bpf_get_socket_cookie
   uint64_t inode = 0;      // of its descriptor; 0: no process has it (any more, or yet)
-  uid_t uid = 0;
   uint64_t cgroup_id = 0;  // of the cgroup v2 in which it was made; 0 before Linux 5.9
   uint32_t interface = 0;  // index, where it is bound to one
   // TCP payload since it was made, where SocketFilter::bytes asks for it. To the remote: what that has acknowledged.

@@ -120,7 +120,7 @@ RulePtr Build(const std::string& table, const NftRule& from, uint16_t queue, boo
   MatchMeta(rule.get(), NFT_META_MARK, NFT_CMP_NEQ, &mark, sizeof(mark));
   const uint8_t protocol = static_cast<uint8_t>(from.protocol);
   MatchMeta(rule.get(), NFT_META_L4PROTO, NFT_CMP_EQ, &protocol, sizeof(protocol));
-  if (!IN6_IS_ADDR_UNSPECIFIED(&from.remote.ip)) {
+  if (!from.remote.IsAny()) {
     const uint8_t family = from.remote.IsV4() ? NFPROTO_IPV4 : NFPROTO_IPV6;
     MatchMeta(rule.get(), NFT_META_NFPROTO, NFT_CMP_EQ, &family, sizeof(family));
     MatchIp(rule.get(), from.remote, /*source=*/!from.outgoing);
@@ -383,7 +383,6 @@ absl::Status NftTable::Remove() {
   link_->Begin();
   link_->Add(NFT_MSG_DELTABLE, 0, fill);
   const int error = link_->Commit();
-  nftnl_table_unset(table.get(), NFTNL_TABLE_FLAGS);
   const int left = link_->Ask(NFT_MSG_GETTABLE, 0, fill, [](const nlmsghdr*) {});
   if (left != ENOENT) {
     return absl::FailedPreconditionError(absl::StrCat("the nftables table inet ", name_, " is still there (",

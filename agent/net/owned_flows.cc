@@ -3,7 +3,8 @@
 #include <netinet/in.h>
 
 #include <cstring>
-#include <string>
+#include <optional>
+#include <set>
 
 #include "base/clock.h"
 
@@ -20,7 +21,7 @@ int Compare(const Address& a, const Address& b) {
 
 bool IsAny(const Address& address) {
   static constexpr unsigned char kAny4[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0};
-  return IN6_IS_ADDR_UNSPECIFIED(&address.ip) || memcmp(&address.ip, kAny4, sizeof(kAny4)) == 0;
+  return address.IsAny() || memcmp(&address.ip, kAny4, sizeof(kAny4)) == 0;
 }
 
 // A datagram socket may be bound to no address, and need not be connected.
@@ -40,7 +41,9 @@ bool operator<(const Flow& a, const Flow& b) {
 
 void OwnedFlows::SetProcesses(std::vector<ProcessId> processes) {
   absl::MutexLock lock(&mutex_);
+  if (processes == processes_) return;
   processes_ = std::move(processes);
+  looked_ns_ = 0;  // sockets are inherited
 }
 
 bool OwnedFlows::Owns(const Flow& flow, bool opens) {
@@ -49,26 +52,52 @@ bool OwnedFlows::Owns(const Flow& flow, bool opens) {
   const auto found = known_.find(flow);
   if (found != known_.end() && !opens && found->second.until_ns > now) return found->second.owned;
   if (known_.size() >= kMostKnown) known_.clear();
-  const bool owned = Look(flow);
-  known_[flow] = {owned, now + kKnownForNs};
+  const int64_t until = now + kKnownForNs;
+  const bool owned = Look(flow, until);
+  known_[flow] = {owned, until};
   return owned;
 }
 
-bool OwnedFlows::Look(const Flow& flow) {
+bool OwnedFlows::Look(const Flow& flow, int64_t until_ns) {
   SocketFilter filter;
   filter.tcp = flow.protocol == IPPROTO_TCP;
   filter.udp = !filter.tcp;
   if (filter.tcp) filter.remotes = {flow.remote};  // a datagram socket need not be connected
   const absl::StatusOr<std::vector<LiveSocket>> sockets = diag_.List(filter);
   if (!sockets.ok()) return false;
+  bool owned = false;
   for (const LiveSocket& socket : *sockets) {
-    if (socket.inode == 0 || !Carries(socket, flow)) continue;
-    if (inodes_.count(socket.inode) > 0) return true;
-    absl::StatusOr<std::set<uint64_t>> inodes = SocketInodes(processes_);
-    if (inodes.ok()) inodes_ = *std::move(inodes);
-    if (inodes_.count(socket.inode) > 0) return true;
+    if (socket.inode == 0) continue;
+    std::optional<bool> theirs = Seen(socket);
+    if (Carries(socket, flow)) {
+      if (!theirs) {
+        LookAtDescriptors();
+        theirs = Seen(socket);
+      }
+      owned |= theirs.value_or(false);
+    } else if (filter.tcp && theirs) {
+      const auto known = known_.find({flow.protocol, socket.local, socket.remote});
+      if (known != known_.end()) known->second = {*theirs, until_ns};
+    }
   }
-  return false;
+  return owned;
+}
+
+std::optional<bool> OwnedFlows::Seen(const LiveSocket& socket) {
+  if (inodes_.count(socket.inode) > 0) return true;
+  if (first_seen_ns_.size() >= kMostKnown) first_seen_ns_.clear();
+  const int64_t now = BootNanos();
+  const int64_t first = first_seen_ns_.emplace(socket.cookie, now).first->second;
+  // One that is being accepted is in no table of descriptors yet: who is somebody else's is looked at again.
+  if (looked_ns_ > first && looked_ns_ + kKnownForNs > now) return false;
+  return std::nullopt;
+}
+
+void OwnedFlows::LookAtDescriptors() {
+  absl::StatusOr<std::set<uint64_t>> inodes = SocketInodes(processes_);
+  if (!inodes.ok()) return;
+  inodes_ = *std::move(inodes);
+  looked_ns_ = BootNanos();
 }
 
 }  // namespace squall

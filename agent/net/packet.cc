@@ -106,7 +106,12 @@ void FlipBit(std::string& bytes, const Packet& packet, size_t bit, bool right_ch
   memcpy(&checksum, &bytes[at], sizeof(checksum));
   const bool without = udp && checksum == 0;
   if (without && !right_checksum) {
-    nfq_udp_compute_checksum_ipv4(reinterpret_cast<udphdr*>(&bytes[packet.transport]), reinterpret_cast<iphdr*>(bytes.data()));
+    auto* header = reinterpret_cast<udphdr*>(&bytes[packet.transport]);
+    if (bytes[0] >> 4 == 4) {
+      nfq_udp_compute_checksum_ipv4(header, reinterpret_cast<iphdr*>(bytes.data()));
+    } else {
+      nfq_udp_compute_checksum_ipv6(header, reinterpret_cast<ip6_hdr*>(bytes.data()));
+    }
   }
   const size_t byte = packet.payload + bit / 8;
   const uint16_t before = WordAround(bytes, packet, byte);

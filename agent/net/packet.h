@@ -26,7 +26,7 @@ struct Packet {
 std::optional<Packet> ParsePacket(absl::string_view bytes);
 
 // Turns one bit of the payload over: number `bit` counted from its start. With `right_checksum` the checksum is carried along:
-// it fits afterwards if it did before. Without, the receiver's kernel notices: a UDP datagram over IPv4 that had no checksum
+// it fits afterwards if it did before. Without, the receiver's kernel notices: a UDP datagram that had no checksum
 // gets that of its old payload.
 // REQUIRES: `packet` is what ParsePacket says of `bytes`, which is all of it, and bit < 8 * (packet.size - packet.payload).
 void FlipBit(std::string& bytes, const Packet& packet, size_t bit, bool right_checksum);

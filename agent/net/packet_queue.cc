@@ -42,11 +42,12 @@ constexpr size_t kMessageSize = (64 << 10) + 4096;  // a packet and what netlink
 constexpr int kReadAtOnce = 64;                 // packets, before their verdicts are sent
 constexpr size_t kMostFlows = 65536;
 constexpr absl::Duration kReleaseWithin = absl::Seconds(5);
+constexpr char kNoQueue[] = "cannot read a packet queue (CONFIG_NETFILTER_NETLINK_QUEUE)";
 
 bool Matches(const PacketAction& action, int protocol, bool outgoing, const Address& remote) {
   if (action.protocol != protocol || !(outgoing ? action.on_request : action.on_response)) return false;
   return std::any_of(action.to.begin(), action.to.end(), [&](const Address& to) {
-    return to == remote || (IN6_IS_ADDR_UNSPECIFIED(&to.ip) && to.port == remote.port);
+    return to == remote || (to.IsAny() && to.port == remote.port);
   });
 }
 
@@ -105,10 +106,12 @@ class PacketQueue::Reader {
     {
       absl::MutexLock lock(&mutex_);
       const auto found = faults_.find(name);
-      if (found == faults_.end() || !found->second->set) return absl::OkStatus();
+      if (found == faults_.end()) return absl::OkStatus();
       fault = found->second;
       fault->set = false;
     }
+    // Nothing is left. Else all of it once more, also for a fault that was cleared: that may not have been confirmed.
+    if (table_ == nullptr && !thread_.joinable()) return absl::OkStatus();
     const absl::Status status = table_->SetRules(Rules());  // while packets go on
     {
       absl::MutexLock lock(&mutex_);
@@ -194,7 +197,7 @@ class PacketQueue::Reader {
 
   absl::Status Open() ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_) {
     absl::StatusOr<Fd> fd = ns_.Socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
-    if (!fd.ok()) return fd.status();
+    if (!fd.ok()) return absl::IsPermissionDenied(fd.status()) ? fd.status() : absl::UnimplementedError(kNoQueue);
     fd_ = *std::move(fd);
     setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kSocketBuffer, sizeof(kSocketBuffer));
     const int send_bytes = 4 << 20, one = 1;
@@ -247,6 +250,8 @@ class PacketQueue::Reader {
       if (error != EBUSY && error != EPERM) break;  // EPERM: somebody else reads it
     }
     if (error == EPERM) return absl::PermissionDeniedError("cannot read a packet queue (needs root)");
+    // What a kernel answers that knows no queues.
+    if (error == EINVAL || error == EPROTONOSUPPORT || error == EOPNOTSUPP) return absl::UnimplementedError(kNoQueue);
     if (error == 0) {
       error = Configure([](nlmsghdr* header) {
         nfq_nlmsg_cfg_put_params(header, NFQNL_COPY_PACKET, 0xffff);
@@ -256,8 +261,7 @@ class PacketQueue::Reader {
         mnl_attr_put_u32(header, NFQA_CFG_MASK, htonl(NFQA_CFG_F_FAIL_OPEN | NFQA_CFG_F_GSO));
       });
     }
-    return error == 0 ? absl::OkStatus()
-                      : absl::ErrnoToStatus(error, "cannot read a packet queue (CONFIG_NETFILTER_NETLINK_QUEUE)");
+    return error == 0 ? absl::OkStatus() : absl::ErrnoToStatus(error, kNoQueue);
   }
 
   template <typename Fill>
@@ -306,6 +310,9 @@ class PacketQueue::Reader {
       for (const Held::Stage& stage : packet.stages) packet.release_ns -= of_fault(stage) ? stage.for_ns : 0;
       packet.stages.erase(std::remove_if(packet.stages.begin(), packet.stages.end(), of_fault), packet.stages.end());
       if (packet.stages.empty()) packet.release_ns = 0;
+      const auto copied = std::remove_if(packet.copies.begin(), packet.copies.end(),
+                                         [&](const Copy& copy) { return copy.fault == fault; });
+      packet.copies.erase(copied, packet.copies.end());
       const int64_t at = packet.release_ns;
       held_.emplace(at, std::move(packet));
     }

@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -275,7 +276,10 @@ class PacketQueueTest : public ::testing::Test {
   std::unique_ptr<PacketQueue> queue_ = World::made ? std::make_unique<PacketQueue>(ns_, OfThisProcess()) : nullptr;
 };
 
-TEST_F(PacketQueueTest, WouldWorkHere) { EXPECT_EQ(PacketQueue::WhyNot(), ""); }
+TEST_F(PacketQueueTest, WouldWorkHere) {
+  EXPECT_EQ(PacketQueue::WhyNot(), "");
+  EXPECT_EQ(LiveReject::WhyNot(), "");
+}
 
 TEST_F(PacketQueueTest, DoublesDatagramsEachWay) {
   for (const char* way : kWays) {
@@ -303,6 +307,20 @@ TEST_F(PacketQueueTest, DoublesDatagramsEachWay) {
       EXPECT_FALSE(Readable(fd, 20 * kMs));
     }
   }
+}
+
+TEST_F(PacketQueueTest, NothingIsDoubledOnceThatIsCleared) {
+  const Fd fd = Connected(SOCK_DGRAM, At(kWays[2]));
+  Set("twice", Action(What::kDuplicate, IPPROTO_UDP, At(kWays[2]), true, false));
+  Set("late", Delay(IPPROTO_UDP, At(kWays[2]), true, false, 10'000 * kMs));
+  Send(fd, "held");
+  usleep(50'000);
+  Clear("twice");
+  Clear("twice");
+  Clear("late");
+  EXPECT_EQ(Receive(fd), "held");
+  EXPECT_FALSE(Readable(fd, 100 * kMs));
+  EXPECT_EQ(queue_->EvidenceOf("twice").hit_to_dependency(), 0);
 }
 
 TEST_F(PacketQueueTest, LetsLaterDatagramsOvertake) {
@@ -549,6 +567,16 @@ std::vector<LiveSocket> Connections(const Address& to) {
   return SocketsOf({ReadStat(getpid())->id}, NetNamespace::Own().value(), filter).value();
 }
 
+bool NoTableWithin(int64_t within_ns) {
+  const NetNamespace ns = NetNamespace::Own().value();
+  const int64_t until = BootNanos() + within_ns;
+  while (!NftTable::Names(ns).value().empty()) {
+    if (BootNanos() >= until) return false;
+    usleep(1000);
+  }
+  return true;
+}
+
 TEST_F(PacketQueueTest, LiveRejectResetsConnectionsThatAreThereAndNoOthers) {
   for (const char* way : kWays) {
     SCOPED_TRACE(way);
@@ -566,12 +594,47 @@ TEST_F(PacketQueueTest, LiveRejectResetsConnectionsThatAreThereAndNoOthers) {
       EXPECT_EQ(errno, ECONNRESET);
     }
     EXPECT_EQ((*reject)->Cut(), 2);
+    EXPECT_TRUE(NoTableWithin(500 * kMs)) << "its rules would hit whoever gets the same ends";
     EXPECT_GT(RoundTrip(Connected(SOCK_STREAM, At(way))), 0);  // a new one is none of its business
     EXPECT_LT(bystander.RoundTrip(), 20 * kMs);
     EXPECT_TRUE((*reject)->Stop().ok());
     EXPECT_TRUE((*reject)->Stop().ok());
     EXPECT_EQ((*reject)->Cut(), 2);
   }
+}
+
+TEST_F(PacketQueueTest, LiveRejectLeavesNobodyInWaitForTheSameEnds) {
+  LiveSocket gone;
+  {
+    const Fd fd = Connected(SOCK_STREAM, At(kWays[0]));
+    gone = Connections(At(kWays[0])).at(0);
+    const linger reset = {1, 0};
+    setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+  }
+  const std::unique_ptr<LiveReject> reject = LiveReject::Start(ns_, {gone}).value();
+  EXPECT_TRUE(NoTableWithin(3000 * kMs));
+  EXPECT_TRUE(reject->Stop().ok());
+}
+
+TEST_F(PacketQueueTest, LiveRejectResetsLargePools) {
+  std::vector<Fd> pool(3000);
+  rlimit files = {8192, 8192};
+  if (setrlimit(RLIMIT_NOFILE, &files) != 0) GTEST_SKIP() << "no room for so many connections";
+  Child echo([&] {
+    const Address at = ParseAddress("127.0.0.1:42002").value();
+    const Fd listener = Bound(AF_INET, SOCK_STREAM, at);
+    listen(listener.get(), 4096);
+    while (true) accept(listener.get(), nullptr, nullptr);
+  });
+  const Address at = ParseAddress("127.0.0.1:42002").value();
+  for (Fd& fd : pool) fd = Connected(SOCK_STREAM, at);
+  const int64_t start = BootNanos();
+  const absl::StatusOr<std::unique_ptr<LiveReject>> reject = LiveReject::Start(ns_, Connections(at));
+  ASSERT_TRUE(reject.ok()) << reject.status();
+  EXPECT_TRUE(NoTableWithin(5000 * kMs));
+  printf("3000 connections reset in %.0f ms\n", static_cast<double>(BootNanos() - start) / kMs);
+  EXPECT_EQ((*reject)->Cut(), 3000);
+  EXPECT_TRUE((*reject)->Stop().ok());
 }
 
 }  // namespace

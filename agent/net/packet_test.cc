@@ -137,6 +137,21 @@ TEST(FlipBit, GivesADatagramWithoutAChecksumOneThatIsWrong) {
   EXPECT_NE(Verify(bytes, packet), 0xffff);
 }
 
+TEST(FlipBit, KnowsTheChecksumOfEachFamily) {
+  std::string six = Bytes({0x60, 0, 0, 0, 0, 13, 17, 64, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,  //
+                           0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2,                                //
+                           1, 2, 3, 4, 0, 13, 0, 0}) + "hello";
+  std::string four = Udp4();
+  four[26] = four[27] = 0;
+  for (std::string bytes : {four, six}) {
+    const Packet packet = *ParsePacket(bytes);
+    FlipBit(bytes, packet, 3, /*right_checksum=*/false);
+    EXPECT_NE(Verify(bytes, packet), 0xffff);
+    bytes[packet.payload] = 'h';
+    EXPECT_EQ(Verify(bytes, packet), 0xffff) << "that of the payload that was sent";
+  }
+}
+
 std::string Fates(uint64_t seed, double percent, double correlation, int count) {
   PacketDice dice(seed, percent, correlation);
   std::string fates;

@@ -19,6 +19,7 @@
 #define TCP_SYN_SENT 2
 #define TCP_LISTEN 10
 #define ECONNREFUSED 111
+#define LOOPBACK 1  // the index of its interface, in every network namespace
 
 volatile __u32 rules_on = 0;  // 0: every packet passes at once
 
@@ -116,8 +117,11 @@ static __always_inline int read_ends(struct __sk_buff* skb, int direction, struc
   return 1;
 }
 
-// Whether the far end is a marked socket of this host: the service talks to itself.
-static __always_inline int is_own(void* ctx, const struct ends* ends) {
+enum owner { SOMEBODY_ELSE, OWN, OWN_IF_LOCAL };
+
+// Whether the socket that would get a packet for the far end, if that is of this host, is marked: the service talks to itself.
+// One that is bound to no address would get them for any: whether the far end is of this host has to be known otherwise.
+static __always_inline enum owner owner_of(void* ctx, const struct ends* ends) {
   struct bpf_sock_tuple tuple = {};
   __u32 size;
   const struct packet_remote *local = &ends->local, *remote = &ends->remote;
@@ -136,10 +140,19 @@ static __always_inline int is_own(void* ctx, const struct ends* ends) {
   }
   struct bpf_sock* sk = remote->protocol == IPPROTO_TCP ? bpf_sk_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0)
                                                         : bpf_sk_lookup_udp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
-  if (!sk) return 0;
-  int own = bpf_sk_storage_get(&marks, sk, 0, 0) != 0;
+  if (!sk) return SOMEBODY_ELSE;
+  enum owner owner = SOMEBODY_ELSE;
+  if (bpf_sk_storage_get(&marks, sk, 0, 0)) {
+    int bound = sk->family == AF_INET ? sk->src_ip4 != 0 : (sk->src_ip6[0] | sk->src_ip6[1] | sk->src_ip6[2] | sk->src_ip6[3]) != 0;
+    owner = bound ? OWN : OWN_IF_LOCAL;
+  }
   bpf_sk_release(sk);
-  return own;
+  return owner;
+}
+
+// What a host sends to itself goes over loopback, by whichever of its addresses.
+static __always_inline int is_own(struct __sk_buff* skb, const struct ends* ends) {
+  return skb->ifindex == LOOPBACK && owner_of(skb, ends) != SOMEBODY_ELSE;
 }
 
 static __always_inline __u32 edge_of(const struct packet_remote* remote) {
@@ -193,6 +206,23 @@ static __always_inline __u64 flow_began(struct __sk_buff* skb, const struct pack
   return now;
 }
 
+// Where the socket's peer is as the service knows it: the host may have translated the packet's address (DNAT) by now. Else, of
+// sockets without a peer, the packet's.
+static __always_inline void far_end(struct bpf_sock* sk, const struct ends* ends, struct packet_remote* out) {
+  *out = ends->remote;
+  if (sk->state == TCP_LISTEN || !sk->dst_port) return;
+  // All are read whichever is used: the verifier takes no pointer to one or the other.
+  const volatile struct bpf_sock* peer = sk;
+  const __u32 v4 = peer->dst_ip4, v6 = peer->dst_ip6[3];
+  if (sk->family != AF_INET) {
+    out->ip[0] = peer->dst_ip6[0];
+    out->ip[1] = peer->dst_ip6[1];
+    out->ip[2] = peer->dst_ip6[2];
+  }
+  out->ip[3] = sk->family == AF_INET ? v4 : v6;
+  out->port = sk->dst_port;
+}
+
 enum fate { PASSES, LOST, LOST_AS_IF_BY_CONGESTION };
 
 static __always_inline enum fate look(struct __sk_buff* skb, int direction) {
@@ -205,9 +235,11 @@ static __always_inline enum fate look(struct __sk_buff* skb, int direction) {
   if (!rules_on && sk->protocol != IPPROTO_UDP) return PASSES;
   struct ends ends = {};
   if (!read_ends(skb, direction, &ends)) return PASSES;
+  struct packet_remote remote = {};
+  far_end(sk, &ends, &remote);
   __u64 began_ns = 0;
-  if (ends.remote.protocol == IPPROTO_UDP) {
-    began_ns = flow_began(skb, &ends.remote);
+  if (remote.protocol == IPPROTO_UDP) {
+    began_ns = flow_began(skb, &remote);
     if (!rules_on) return PASSES;
   } else if (sk->state == TCP_LISTEN) {
     began_ns = bpf_ktime_get_boot_ns();  // a handshake
@@ -218,7 +250,7 @@ static __always_inline enum fate look(struct __sk_buff* skb, int direction) {
   __u32 everybody = 0;
   struct packet_edge* isolated = bpf_map_lookup_elem(&edges, &everybody);
   if (isolated && isolated->rules[0] && !is_own(skb, &ends)) what = ask(0, began_ns, direction, ends.reset);
-  __u32 number = edge_of(&ends.remote);
+  __u32 number = edge_of(&remote);
   if (!what && number) what = ask(number, began_ns, direction, ends.reset);
   if (!what) return PASSES;
   if (ends.remote.protocol != IPPROTO_TCP) return LOST_AS_IF_BY_CONGESTION;
@@ -282,7 +314,8 @@ static __always_inline int judge_connect(struct bpf_sock_addr* ctx, const struct
   ends.remote.protocol = IPPROTO_TCP;
   __u32 everybody = 0;
   struct packet_edge* isolated = bpf_map_lookup_elem(&edges, &everybody);
-  int refused = isolated && isolated->rules[0] && !is_own(ctx, &ends) && refuses(0);
+  // A far end of which it is not known here whether it is of this host is left to egress.
+  int refused = isolated && isolated->rules[0] && owner_of(ctx, &ends) == SOMEBODY_ELSE && refuses(0);
   __u32 number = edge_of(&ends.remote);
   if (!refused && number) refused = refuses(number);
   if (refused) bpf_set_retval(-ECONNREFUSED);

@@ -95,6 +95,7 @@ class BpfPackets : public Packets {
     std::set<uint64_t> inodes;
     for (const ProcessId& process : processes) MarkSocketsOf(process, inodes);
     marked_ = std::move(inodes);
+    looked_ = true;
     return status;
   }
 
@@ -223,7 +224,8 @@ class BpfPackets : public Packets {
         if (!socket || fstat(socket.get(), &file) != 0 || !S_ISSOCK(file.st_mode)) continue;
         inode = file.st_ino;
         const int key = socket.get();
-        const uint64_t began_ns = 0;
+        // What is there when squall comes is established; what turns up later began since the last look.
+        const uint64_t began_ns = looked_ ? static_cast<uint64_t>(BootNanos()) : 0;
         // One that the programs have marked already keeps the time of its beginning.
         if (bpf_map_update_elem(bpf_map__fd(skeleton_->maps.marks), &key, &began_ns, BPF_NOEXIST) != 0 && errno != EEXIST) {
           continue;
@@ -274,6 +276,7 @@ class BpfPackets : public Packets {
   BpfLinks links_;
   BpfProcesses processes_;
   std::set<uint64_t> marked_;  // inodes of sockets
+  bool looked_ = false;        // for them
   std::map<std::string, KnownEdge> edges_;
   std::map<int, Added> added_;  // by number, and so in the order in which they came
   int next_ = 1;

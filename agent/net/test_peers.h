@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -110,6 +111,8 @@ class Child {
   // Datagrams that carry the numbers 0..count-1 in four bytes. How many could not be sent.
   int SendNumbers(int fd, int count, const Address& to = {}) { return Ask({.op = 'n', .a = fd, .b = count, .to = to}).result; }
   void Close(int fd) { Ask({.op = 'x', .a = fd}); }
+  // Into a network namespace of its own.
+  int LeaveNamespace() { return -Ask({.op = 'u'}).result; }
   Address Local(int fd) { return Ask({.op = 'g', .a = fd}).address; }
 
  private:
@@ -158,7 +161,7 @@ class Child {
   static void Do(const Request& request, Reply& reply) {
     const int fd = request.a;
     sockaddr_storage to;
-    const socklen_t length = request.op == 's' || request.op == 'x' ? 0 : ToSockaddr(request.to, FamilyOf(fd), to);
+    const socklen_t length = request.op == 's' || request.op == 'x' || request.op == 'u' ? 0 : ToSockaddr(request.to, FamilyOf(fd), to);
     auto* address = reinterpret_cast<sockaddr*>(&to);
     const auto failed = [&](int result) { reply.result = result < 0 ? -errno : result; };
     switch (request.op) {
@@ -209,6 +212,8 @@ class Child {
       case 'g':
         reply.address = LocalOf(fd);
         return;
+      case 'u':
+        return failed(unshare(CLONE_NEWNET));
       case 'x':
         close(fd);
         return;
