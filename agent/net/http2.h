@@ -38,6 +38,7 @@ class Http2 : public Protocol {
   static constexpr size_t kMaxStreams = 4096;        // open at a time
   static constexpr size_t kMaxClosed = 1024;         // closed streams whose translated id is still known
   static constexpr size_t kMaxOwnOutput = 1 << 20;   // of our own frames that wait for their turn
+  static constexpr size_t kMaxUp = 4 << 20;          // on a changed connection, held back or not taken away yet
 
   // `begun`: the first bytes of the preface, which have been passed on already.
   Http2(ConversationParts& parts, absl::string_view begun);
@@ -127,6 +128,7 @@ class Http2 : public Protocol {
   Begin BeginUp();
   bool EndUp();
   bool EndUpBlock();
+  bool TakeUpBlock();
   bool NewRequest(uint32_t id, std::vector<HeaderField> fields, bool decided);
   void ServiceSettings();
   void ServiceWindow(uint32_t increment);

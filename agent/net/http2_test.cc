@@ -501,6 +501,33 @@ TEST(Http2, HostileFramesPassUntouchedWhileNothingWasChanged) {
   }
 }
 
+// 3,900 bytes in the decoder's table, and fifteen times the same in each of many blocks.
+TEST(Http2, SmallBlocksOfManyFieldsDoNotFillTheMemory) {
+  const std::string entry = std::string("\x82\x40\x01x\x7f\xbd\x1d", 7) + std::string(3900, 'x');
+  const std::string fields(15, '\xbe');
+  for (const int64_t delay : {int64_t{0}, int64_t{1000}}) {
+    for (const bool trailers : {false, true}) {
+      Talk talk;
+      talk.Http("/x", delay == 0 ? 503 : 0, delay);
+      std::string first, more, settings;
+      AppendFrame(settings, kSettings, 0, 0, std::string("\0\1\0\0\0\0", 6));  // no table: nothing is short there
+      talk.FromDependency(settings);
+      AppendFrame(first, kHeaders, kEndHeaders, 1, std::string("\x82\x04\x02/x", 5) + (delay > 0 ? entry.substr(1) : ""));
+      if (delay == 0) AppendFrame(first, kHeaders, kEndHeaders, 3, entry);
+      talk.FromService(Frames({first}));
+      const uint32_t last = delay == 0 ? 3 : 1;
+      const absl::string_view path("\x04\x02/x", 4);
+      for (uint32_t i = 1; i < 2000; ++i) {
+        const std::string block = absl::StrCat(delay == 0 || trailers ? absl::string_view() : path, fields);
+        AppendFrame(more, kHeaders, kEndHeaders, trailers ? last : last + 2 * i, block);
+      }
+      talk.conversation.FromService(more, 20);
+      EXPECT_TRUE(talk.conversation.Broken()) << delay << trailers;
+      EXPECT_LT(talk.conversation.TakeToDependency().bytes.size(), 2 * Http2::kMaxUp);
+    }
+  }
+}
+
 TEST(Http2, WhatCannotGoOnOnceItWasChangedIsBroken) {
   Talk talk;
   talk.Http("/x", 503);

@@ -87,7 +87,12 @@ bool Http2::EndUp() {
   return state_ == State::kFollowed;
 }
 
+// A few bytes of a block may stand for 64 KiB of fields, and one read has thousands of blocks.
 bool Http2::EndUpBlock() {
+  return TakeUpBlock() && (!changed_ || held_bytes_ + parts_.to_dependency.size() <= kMaxUp);
+}
+
+bool Http2::TakeUpBlock() {
   const bool keep = changed_ || !up_.block_raw;
   std::vector<HeaderField> fields;
   const uint32_t id = up_.block_stream;
