@@ -142,12 +142,17 @@ void Conversation::Written(size_t bytes, int64_t now_ns) {
 bool Conversation::WantsFromService() const {
   if (service_ended_) return false;
   return protocol_ == nullptr ||
-         (protocol_->HeldToDependency() < kMaxHeld && protocol_->HeldToService() < kMaxHeld);
+         (protocol_->HeldToDependency() < kMaxHeld && protocol_->OwnToService() < kMaxHeld && !OutputWaits());
 }
 
 bool Conversation::WantsFromDependency() const {
   if (dependency_ended_) return false;
-  return protocol_ == nullptr || protocol_->HeldToService() < kMaxHeld;
+  return protocol_ == nullptr || (protocol_->HeldToService() < kMaxHeld && !OutputWaits());
+}
+
+// What either side says may be answered by us, to either side.
+bool Conversation::OutputWaits() const {
+  return parts_.to_dependency.size() >= kMaxHeld || parts_.to_service.size() >= kMaxHeld;
 }
 
 int64_t Conversation::NextDueNs() const { return protocol_ == nullptr ? kNothingDue : protocol_->NextDueNs(); }

@@ -187,6 +187,22 @@ TEST(HttpFaultOnHttp1, OwnAnswersStandInTheOrderOfTheRequests) {
   EXPECT_EQ(on.calls[3].status, 503);
 }
 
+TEST(HttpFaultOnHttp1, OwnAnswersAreFewUntilTheyAreTaken) {
+  Talk on;
+  on.Http("/x", 503, 0, std::string(100'000, 'x'));
+  std::string many;
+  for (int i = 0; i < 100; ++i) many += "GET /x HTTP/1.1\r\n\r\n";
+  on.FromService(kGet);
+  on.conversation.FromService(many, 20);  // they wait for the dependency's answer
+  on.conversation.FromDependency(kAnswer, 30);
+  for (int i = 0; i < 20; ++i) {
+    on.conversation.OnTime(40);
+    EXPECT_EQ(on.conversation.WantsFromService(), on.calls.size() > 90);
+    EXPECT_LT(on.ToService().size(), 2u << 20);
+  }
+  EXPECT_EQ(on.calls.size(), 101u);
+}
+
 TEST(HttpFaultOnHttp1, DelayHoldsTheRequestAndThoseAfterIt) {
   Talk on;
   on.Http("/a", 0, 100);

@@ -204,6 +204,7 @@ void Http1::Release(bool natural) {
     if (!calls_.empty()) {  // else the dependency has answered what it was not asked
       calls_.back().own = calls_.back().ready = true;
       calls_.back().answer = decision_.Answer();
+      owed_bytes_ += decision_.Answer()->body.size();
     }
   } else {
     fate_ = Fate::kPass;
@@ -235,6 +236,7 @@ void Http1::AnswerReady() {
   while (!calls_.empty() && calls_.front().ready) {
     const Call call = calls_.front();
     calls_.pop_front();
+    owed_bytes_ -= call.answer->body.size();
     WriteAnswer(call);
     SeenCall* seen = parts_.calls.Find(call.id);
     if (seen != nullptr) seen->status = call.answer->status;

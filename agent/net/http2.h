@@ -53,6 +53,7 @@ class Http2 : public Protocol {
   bool HoldsFor(RequestFaults::Kind kind) const override;
   size_t HeldToDependency() const override;
   size_t HeldToService() const override { return waiting_.size() - waiting_from_ + pending_.size(); }
+  size_t OwnToService() const override { return pending_.size(); }
   bool OwesAnswer() const override;
   bool Idle() const override { return parts_.calls.size() == 0 && up_.head_size == 0 && !up_.in_block; }
 

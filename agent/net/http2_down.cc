@@ -188,7 +188,8 @@ void Http2::StartAnswer(uint32_t id) {
 
 // Sends as much of our answers' bodies as the service's windows take.
 void Http2::PumpAnswers() {
-  while (!answering_.empty() && window_ > 0 && parts_.to_service.size() < kMaxOwnOutput && state_ == State::kFollowed) {
+  while (!answering_.empty() && window_ > 0 && pending_.size() + parts_.to_service.size() < kMaxOwnOutput &&
+         state_ == State::kFollowed) {
     const uint32_t id = *answering_.begin();
     Stream& stream = streams_.at(id);
     const std::string& body = stream.answer->body;

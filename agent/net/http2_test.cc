@@ -173,13 +173,13 @@ struct Line {
     for (int i = 0; i < 1000; ++i) {
       const std::string up = client.Send();
       const std::string down = server.Send();
-      std::string to_server, to_client;
       if (!up.empty()) talk.conversation.FromService(up, now);
       if (!down.empty()) talk.conversation.FromDependency(down, now);
       talk.conversation.OnTime(now);
       ASSERT_FALSE(talk.conversation.Broken());
       server.Receive(talk.ToDependency(now));
-      client.Receive(talk.ToService(now));
+      const std::string to_client = talk.ToService(now);
+      client.Receive(to_client);
       bool answered = false;
       for (const int32_t id : std::exchange(server.to_answer, {})) {
         if (!answers) continue;
@@ -188,7 +188,7 @@ struct Line {
         server.Answer(id, {{":status", "200"}, {"x-path", headers.at(":path")}, {"content-type", "text/plain"}},
                       body.empty() ? "answer to " + headers.at(":path") : body);
       }
-      if (up.empty() && down.empty() && !answered && !nghttp2_session_want_write(client.session()) &&
+      if (up.empty() && down.empty() && to_client.empty() && !answered && !nghttp2_session_want_write(client.session()) &&
           !nghttp2_session_want_write(server.session())) {
         return;
       }
@@ -526,6 +526,70 @@ TEST(Http2, SmallBlocksOfManyFieldsDoNotFillTheMemory) {
       EXPECT_LT(talk.conversation.TakeToDependency().bytes.size(), 2 * Http2::kMaxUp);
     }
   }
+}
+
+TEST(Http2, WindowsGivenBackAreFewUntilTheyAreTaken) {
+  Talk talk;
+  talk.Http("/x", 503);
+  std::string request, settings, to_answered, to_unknown;
+  AppendFrame(request, kHeaders, kEndHeaders, 1, std::string("\x82\x04\x02/x", 5));
+  AppendFrame(settings, kSettings, 0, 0, "");
+  talk.FromService(Frames({request}));
+  talk.FromDependency(settings);
+  talk.Heal(RequestFaults::kHttp, 20);
+  for (int i = 0; i < 5000; ++i) AppendFrame(to_answered, kData, 0, 1, "x");
+  int reads = 0;
+  for (; reads < 100 && talk.conversation.WantsFromService(); ++reads) talk.conversation.FromService(to_answered, 30);
+  EXPECT_LT(reads, 15);
+  talk.ToService();
+  EXPECT_TRUE(talk.conversation.WantsFromService());
+  // The other way round, for streams that ids no longer lead to.
+  Talk other;
+  other.Http("/x", 0, 10);
+  AppendFrame(request, kHeaders, kEndHeaders, 3, std::string("\x82\x04\x02/y", 5));
+  other.FromService(Frames({request}));
+  other.conversation.OnTime(30);
+  other.FromDependency(settings);
+  for (int i = 0; i < 5000; ++i) AppendFrame(to_unknown, kData, 0, 77, "x");
+  for (reads = 0; reads < 100 && other.conversation.WantsFromDependency(); ++reads) {
+    other.conversation.FromDependency(to_unknown, 40);
+  }
+  EXPECT_LT(reads, 20);
+  EXPECT_FALSE(other.conversation.Broken());
+  other.ToDependency();
+  EXPECT_TRUE(other.conversation.WantsFromDependency());
+}
+
+TEST(Http2, LargeBodiesWaitForTheDependencysFirstFrame) {
+  Line line;
+  nghttp2_session_set_local_window_size(line.client.session(), NGHTTP2_FLAG_NONE, 0, 100 << 20);
+  line.talk.Http("/x", 503, 0, std::string(60'000, 'x'));
+  std::vector<int32_t> ids;
+  for (int i = 0; i < 40; ++i) ids.push_back(line.client.Request(Get("/x")));
+  line.server.Receive(line.talk.FromService(line.client.Send()));
+  EXPECT_EQ(line.talk.ToService(), "");
+  ASSERT_FALSE(line.talk.conversation.Broken());
+  line.Run();
+  for (const int32_t id : ids) EXPECT_EQ(line.client.seen[id].body.size(), 60'000u);
+}
+
+TEST(Http2, WindowsAreReadWhileTheDependencyWaitsForThem) {
+  const std::vector<nghttp2_settings_entry> wide = {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 4 << 20}};
+  Line line(wide, {}, /*client_reads=*/false);
+  nghttp2_session_set_local_window_size(line.client.session(), NGHTTP2_FLAG_NONE, 0, 3 << 20);
+  line.Run();
+  line.talk.Http("/x", 503, 0, std::string(5 << 19, 'x'));
+  line.client.Request(Get("/x"));
+  line.Run();
+  line.body = std::string(2 << 20, 'y');
+  const int32_t theirs = line.client.Request(Get("/y"));
+  line.Run();
+  EXPECT_FALSE(line.client.seen[theirs].ended);
+  EXPECT_FALSE(line.talk.conversation.WantsFromDependency());
+  EXPECT_TRUE(line.talk.conversation.WantsFromService());
+  line.client.Read();
+  line.Run();
+  EXPECT_TRUE(line.client.seen[theirs].body == line.body);
 }
 
 TEST(Http2, WhatCannotGoOnOnceItWasChangedIsBroken) {

@@ -293,14 +293,14 @@ bool RelayLoop::MayRead(Connection& connection, Way way) {
   const Shaper& shaper = connection.Toward(way);
   if (shaper.end_read() || shaper.Full() || conversation.Broken()) return false;
   if (way == Way::kToService) return conversation.WantsFromDependency();
-  // What the service sends may be answered by us: then it has to take the answers.
-  const bool answers = connection.edge->requests.Active() && connection.Toward(Way::kToService).Full();
-  return conversation.WantsFromService() && !answers;
+  return conversation.WantsFromService();
 }
 
 bool RelayLoop::PassOn(Connection& connection, int64_t now_ns) {
   bool any = false;
   for (const Way way : kBothWays) {
+    // Answers of ours, too, have to be taken: the conversation holds few of them, and then wants no more.
+    if (connection.Toward(way).Full()) continue;
     const Conversation::Output output =
         way == Way::kToDependency ? connection.conversation.TakeToDependency() : connection.conversation.TakeToService();
     if (connection.Toward(way).end_read()) continue;  // it was reset meanwhile

@@ -293,6 +293,36 @@ TEST_F(RelayTest, MuchDataPassesWhole) {
   EXPECT_EQ(got, kSize);
 }
 
+TEST_F(RelayTest, OwnAnswersThatNobodyTakesAreNotPiledUp) {
+  Open();
+  Fd client, server;
+  ConnectThrough(client, server);
+  Fault stall, http;
+  stall.mutable_stall()->set_edge("edge");
+  http.mutable_http()->set_edge("edge");
+  http.mutable_http()->set_status(503);
+  http.mutable_http()->set_percent(100);
+  http.mutable_http()->set_body(std::string(64 << 10, 'x'));
+  ASSERT_TRUE(relay_.SetFault(stall, 1).ok());
+  ASSERT_TRUE(relay_.SetFault(http, 1).ok());
+  std::string requests;
+  for (int i = 0; i < 2000; ++i) requests += kGet;
+  Send(client.get(), requests);
+  const auto answers = [&] { return relay_.FaultEvidence("edge", Fault::kHttp).calls(); };
+  ASSERT_TRUE(Eventually([&] { return answers() > 0; }));
+  for (int i = 0; i < 200; ++i) ASSERT_TRUE(relay_.SetFault(Delay(1, DIRECTION_REQUEST), 1).ok());  // moves it
+  EXPECT_LT(answers(), 150);
+  ASSERT_TRUE(relay_.ClearFault("edge", Fault::kStall).ok());
+  std::thread reader([&] {
+    char buffer[65536];
+    while (read(client.get(), buffer, sizeof(buffer)) > 0) {
+    }
+  });
+  EXPECT_TRUE(Eventually([&] { return Calls().size() == 2000; }));
+  shutdown(client.get(), SHUT_RDWR);
+  reader.join();
+}
+
 TEST_F(RelayTest, AddressThatIsTakenIsAClearError) {
   Open();
   Relay::EdgeOptions edge;
