@@ -159,6 +159,7 @@ class Http2 : public Protocol {
   // Of our own.
   void StartAnswer(uint32_t id);
   void PumpAnswers();
+  int64_t InitialWindow() const;  // that the service surely grants
   void FinishAnswer(uint32_t id);
   void ToService(absl::string_view frames);
   void FlushPending();
@@ -181,7 +182,8 @@ class Http2 : public Protocol {
   TableSizes down_sizes_;  // of the one at the service
   std::optional<uint32_t> resize_;  // what the service's decoder wants to read at the start of the next block
   int64_t window_ = 65535;          // of the connection towards the service
-  int64_t initial_window_ = 65535;  // of a stream
+  int64_t initial_window_ = 65535;  // of a stream, as the service and the dependency have agreed on it
+  std::deque<std::optional<uint32_t>> new_windows_;  // of the service's SETTINGS that are not acknowledged, oldest first
   bool going_away_ = false;         // the dependency takes no new streams
 
   bool changed_ = false;

@@ -310,6 +310,23 @@ TEST(Http2, HealingLetsGoWhatIsHeld) {
   EXPECT_EQ(line.server.seen[1].body, "body");
 }
 
+TEST(Http2, HealingDoesNotWaitForTheRestOfAFrame) {
+  for (const uint8_t type : {kPing, kSettings, kGoaway, FrameType{99}}) {
+    Line line;
+    line.talk.Http("/a", 0, 1'000'000);
+    const int32_t id = line.client.Request(Get("/a"));
+    line.Run();
+    std::string frame;
+    AppendFrame(frame, type, type == kPing ? kEndStream : 0, 0, std::string(type == kSettings ? 12 : 8, '\0'));
+    line.server.Receive(line.talk.FromService(frame.substr(0, 12)));
+    line.talk.Heal(RequestFaults::kHttp, line.now);
+    EXPECT_FALSE(line.talk.conversation.HoldsFor(RequestFaults::kHttp)) << int{type};
+    line.server.Receive(line.talk.ToDependency());
+    EXPECT_EQ(line.server.seen.count(id), 1u);
+    EXPECT_EQ(line.talk.FromService(frame.substr(12)), frame) << int{type};
+  }
+}
+
 TEST(Http2, CallersThatResetHeldAndPassedCallsHaveLeft) {
   Line line;
   line.answers = false;
@@ -387,6 +404,22 @@ TEST(Http2, OwnBodiesWaitForSmallWindowsOfTheClient) {
   for (int i = 0; i < 5; ++i) ids.push_back(line.client.Request(Get("/x")));
   line.Run();
   for (const int32_t id : ids) EXPECT_EQ(line.client.seen[id].body.size(), 5'000u);
+}
+
+TEST(Http2, LargerWindowsOfTheClientHoldOnceTheyAreAcknowledged) {
+  Line line({{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 20}});
+  nghttp2_session_set_local_window_size(line.client.session(), NGHTTP2_FLAG_NONE, 0, 1 << 20);
+  line.talk.Http("/x", 503, 0, std::string(200'000, 'x'));
+  const int32_t id = line.client.Request(Get("/x"));
+  line.server.Receive(line.talk.FromService(line.client.Send()));
+  const std::string settings = line.server.Send();
+  const absl::string_view unacknowledged = absl::string_view(settings).substr(0, kFrameHeaderSize);
+  line.client.Receive(line.talk.FromDependency(std::string(unacknowledged)));
+  EXPECT_LE(line.client.seen[id].body.size(), 65535u);
+  line.client.Receive(line.talk.FromDependency(settings.substr(kFrameHeaderSize)));
+  line.Run();
+  EXPECT_EQ(line.client.seen[id].body.size(), 200'000u);
+  EXPECT_TRUE(line.client.seen[id].ended);
 }
 
 TEST(Http2, BodiesOfWithheldRequestsDoNotUseUpTheWindow) {
