@@ -229,6 +229,36 @@ TEST(HttpFaultOnHttp1, HealingLetsGoWhatIsHeldAndAnswersNothingMore) {
   EXPECT_FALSE(on.conversation.HoldsFor(RequestFaults::kHttp));
 }
 
+TEST(HttpFaultOnHttp1, HealingLetsGoHalfARequest) {
+  const std::string request(kGet);
+  for (const size_t half : {size_t{1}, size_t{2}, size_t{12}, request.size() - 1}) {
+    for (const std::string& before : {std::string(), request}) {
+      Talk on;
+      if (!before.empty()) on.FromService(before);
+      on.Http("", 503);
+      on.Grpc("", GrpcFault::CODE_UNAVAILABLE, "");
+      EXPECT_EQ(on.FromService(request.substr(0, half)), "");
+      on.Heal(RequestFaults::kHttp, 20);
+      EXPECT_EQ(on.ToDependency(), "") << "it may still be for the other";
+      on.Heal(RequestFaults::kGrpc, 20);
+      EXPECT_EQ(on.ToDependency(), request.substr(0, half));
+      EXPECT_EQ(on.FromService(request.substr(half)), request.substr(half));
+      on.FromDependency(kAnswer);
+      if (!before.empty()) on.FromDependency(kAnswer);
+      EXPECT_EQ(on.calls.size(), before.empty() ? 1u : 2u);
+    }
+  }
+}
+
+TEST(HttpFaultOnHttp1, HealingLetsGoThePieceByWhichThePrefaceIsKnown) {
+  Talk on;
+  on.Http("", 503);
+  EXPECT_EQ(on.FromService("PR"), "");
+  on.Heal(RequestFaults::kHttp, 20);
+  EXPECT_EQ(on.ToDependency(), "PR");
+  EXPECT_EQ(on.FromService("I * HT"), "I * HT");
+}
+
 TEST(HttpFaultOnHttp1, RequestThatHadBegunPasses) {
   Talk on;
   on.FromService("GET /a HT");

@@ -224,6 +224,7 @@ void Http1::OnTime(int64_t now_ns) {
 
 void Http1::Forget(RequestFaults::Kind kind, int64_t now_ns) {
   now_ns_ = now_ns;
+  PassHalf();
   if (!blocked_ || !decision_.hit[kind]) return;
   decision_.Forget(kind);
   due_ns_ = since_ns_ + decision_.DelayNs();
@@ -310,9 +311,9 @@ void Http1::ServiceEnded(int64_t now_ns) {
   PassHalf();
 }
 
-// Half a request, of which nothing more comes: what the dependency makes of it is its own affair.
+// Half a request, of which nothing more comes (what the dependency makes of it is its own affair), or with no fault left.
 void Http1::PassHalf() {
-  if (service_ended_ && !blocked_ && fate_ == Fate::kUndecided) {
+  if ((service_ended_ || !parts_.FaultsActive()) && !blocked_ && !boundary_ && fate_ == Fate::kUndecided) {
     parts_.to_dependency += undecided_;
     undecided_.clear();
     fate_ = Fate::kPass;

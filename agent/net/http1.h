@@ -30,7 +30,9 @@ class Http1 : public Protocol {
   void OnTime(int64_t now_ns) override;
   int64_t NextDueNs() const override { return blocked_ ? due_ns_ : kNothingDue; }
   void Forget(RequestFaults::Kind kind, int64_t now_ns) override;
-  bool HoldsFor(RequestFaults::Kind kind) const override { return blocked_ && decision_.hit[kind]; }
+  bool HoldsFor(RequestFaults::Kind kind) const override {
+    return blocked_ ? decision_.hit[kind] : !undecided_.empty() && !parts_.FaultsActive();
+  }
   size_t HeldToDependency() const override;
   size_t HeldToService() const override { return 0; }
   size_t OwnToService() const override { return 0; }

@@ -135,6 +135,7 @@ class Http2 : public Protocol {
   void ServiceWindow(uint32_t increment);
   void ServiceReset(uint32_t id);
   void Change();
+  void PassHalf();
   void RunDue();
   void Hold(uint32_t id, Stream& stream);
   void Unhold(uint32_t id, Stream& stream);

@@ -327,6 +327,27 @@ TEST(Http2, HealingDoesNotWaitForTheRestOfAFrame) {
   }
 }
 
+TEST(Http2, HealingLetsGoHalfARequest) {
+  std::string first, rest;
+  AppendFrame(first, kHeaders, 0, 1, "\x82\x84");
+  AppendFrame(rest, kContinuation, kEndHeaders, 1, std::string("\x86\x41\x01x", 4));
+  AppendFrame(rest, kData, kEndStream, 1, "body");
+  std::string settings;
+  AppendFrame(settings, kSettings, 0, 0, "");
+  const std::string all = first + rest;
+  for (size_t half = 1; half < all.size(); ++half) {
+    Talk talk;
+    talk.FromService(std::string(kHttp2Preface) + settings);
+    talk.Http("/never", 503);
+    std::string passed = talk.FromService(all.substr(0, half));
+    talk.Heal(RequestFaults::kHttp, 20);
+    passed += talk.ToDependency();
+    EXPECT_EQ(passed, all.substr(0, half)) << half;
+    EXPECT_EQ(talk.FromService(all.substr(half)), all.substr(half)) << half;
+    EXPECT_EQ(talk.conversation.OpenCalls(), 1) << half;
+  }
+}
+
 TEST(Http2, CallersThatResetHeldAndPassedCallsHaveLeft) {
   Line line;
   line.answers = false;

@@ -202,8 +202,21 @@ void Http2::RunDue() {
   }
 }
 
+// What was kept of a frame or block goes on as it came, and so does the rest of it.
+void Http2::PassHalf() {
+  if (changed_ || up_.raw || parts_.FaultsActive() || state_ != State::kFollowed) return;
+  parts_.to_dependency += up_.block_frames;
+  up_.block_frames.clear();
+  up_.block_raw = true;
+  if (up_.head_size == 0 || up_.pass) return;
+  parts_.to_dependency.append(up_.head, up_.head_size);
+  parts_.to_dependency += up_.payload;
+  up_.raw = true;
+}
+
 void Http2::Forget(RequestFaults::Kind kind, int64_t now_ns) {
   now_ns_ = now_ns;
+  PassHalf();
   std::vector<uint32_t> free;
   for (auto& [id, stream] : streams_) {
     if (stream.state != Stream::kHeld || !stream.decision.hit[kind]) continue;
