@@ -71,7 +71,7 @@ void RelayLoop::Run() {
   while (!stop_) {
     const int64_t now = BootNanos();
     int64_t wake_at = next_look_ns_;
-    if (!due_.empty()) wake_at = std::min(wake_at, due_.top().at_ns);
+    if (!due_.empty()) wake_at = std::min(wake_at, due_.begin()->first);
     for (auto& [name, edge] : edges_) {
       for (const Way way : kBothWays) {
         if (const Bucket* bucket = edge.shape.BucketOf(way)) wake_at = std::min(wake_at, bucket->WakeAt());
@@ -336,7 +336,7 @@ void RelayLoop::Move(uint64_t id) {
   if (connection.connected) {
     if (!Write(connection, Way::kToDependency) || !Write(connection, Way::kToService)) return;
     if (connection.Toward(Way::kToDependency).end_written() && connection.Toward(Way::kToService).end_written()) {
-      return End(id, connection.Toward(Way::kToService).end_read() ? PEER_LEFT : CALLER_LEFT, /*orderly=*/true);
+      return End(id, PEER_LEFT, /*orderly=*/true);
     }
   } else if (connection.edge->shape.Get(Stage::kBlackhole) != nullptr) {
     // What is held back before the connection is made counts, too.
@@ -381,8 +381,8 @@ bool RelayLoop::Write(Connection& connection, Way way) {
     }
     if (size < 0) return Broken(connection, Back(way));
     const auto written = static_cast<size_t>(size);
-    if (way == Way::kToService) connection.conversation.Written(written, now);
     shaper.Wrote(written, now);
+    if (way == Way::kToService) connection.conversation.Written(written, now);
   }
   return true;
 }
@@ -465,19 +465,18 @@ void RelayLoop::Set(int fd, uint32_t& current, uint32_t wanted, uint64_t data) {
 
 void RelayLoop::WakeAt(Connection& connection, int64_t at_ns) {
   if (at_ns >= connection.wake_ns) return;
+  due_.erase({connection.wake_ns, connection.id});
   connection.wake_ns = at_ns;
-  due_.push({at_ns, connection.id});
+  due_.insert({at_ns, connection.id});
 }
 
 void RelayLoop::MoveDue() {
   const int64_t now = BootNanos();
-  while (!due_.empty() && due_.top().at_ns <= now) {
-    const Due due = due_.top();
-    due_.pop();
-    const auto found = connections_.find(due.connection);
-    if (found == connections_.end() || found->second->wake_ns != due.at_ns) continue;
-    found->second->wake_ns = kNever;
-    Move(due.connection);
+  while (!due_.empty() && due_.begin()->first <= now) {
+    const uint64_t id = due_.begin()->second;
+    due_.erase(due_.begin());
+    connections_.at(id)->wake_ns = kNever;
+    Move(id);
   }
 }
 
@@ -490,6 +489,7 @@ void RelayLoop::End(uint64_t id, CallResult result, bool orderly) {
     if (connection.service) SetLinger(connection.service.get(), false);
     if (connection.dependency) SetLinger(connection.dependency.get(), false);
   }
+  due_.erase({connection.wake_ns, id});
   connections_.erase(found);
 }
 

@@ -3,10 +3,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <queue>
+#include <set>
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -48,11 +49,6 @@ class RelayLoop {
   struct Work {
     absl::FunctionRef<void()>* work;
     absl::Notification* done;
-  };
-  struct Due {
-    int64_t at_ns;
-    uint64_t connection;
-    bool operator>(const Due& other) const { return at_ns > other.at_ns; }
   };
   // What epoll hands back: the kind of descriptor in the low bits, the connection or listener above.
   enum class Tag : uint64_t { kWake = 0, kListener = 1, kService = 2, kDependency = 3 };
@@ -133,7 +129,7 @@ class RelayLoop {
   std::map<std::string, RelayEdge> edges_;
   std::unordered_map<int, RelayEdge*> listening_;
   std::unordered_map<uint64_t, std::unique_ptr<Connection>> connections_;
-  std::priority_queue<Due, std::vector<Due>, std::greater<Due>> due_;
+  std::set<std::pair<int64_t, uint64_t>> due_;  // when, and which connection; one entry for each
   char read_buffer_[64 << 10];
 };
 
