@@ -462,6 +462,7 @@ FinishReply Session::Finish(absl::Duration drain) {
   relay_->Close(attached ? drain : absl::ZeroDuration(), at_once_);
   for (std::string& note : resolvers_.Close(attached ? drain : absl::ZeroDuration())) reply.add_notes(std::move(note));
   TellCalls();
+  TellEdges();  // with what came after the last second
   finish_reply_ = reply;
   return reply;
 }
@@ -515,6 +516,10 @@ void Session::TellSamples(Sampler& sampler) {
     events_.Push(std::move(record));
   }
   live_edges_.Look();
+  TellEdges();
+}
+
+void Session::TellEdges() {
   for (const Edge& edge : request_.scenario().edges()) {
     Record record;
     *record.mutable_edge_stats() = relay_->Stats(edge.name());

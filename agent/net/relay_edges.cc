@@ -24,7 +24,7 @@ absl::StatusOr<Listener> Listen(const NetNamespace& ns, const Address& at) {
   if (at.Family() == AF_INET6) setsockopt(fd->get(), IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
   sockaddr_storage storage;
   socklen_t length = at.ToSockaddr(storage);
-  if (bind(fd->get(), reinterpret_cast<sockaddr*>(&storage), length) != 0 || listen(fd->get(), 4096) != 0) {
+  if (bind(fd->get(), reinterpret_cast<sockaddr*>(&storage), length) != 0 || listen(fd->get(), RelayLoop::kBacklog) != 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("the relay cannot listen on ", at.ToString()));
   }
   length = sizeof(storage);
@@ -227,11 +227,8 @@ absl::Status RelayLoop::SetFault(const Fault& fault, uint64_t seed) {
     return absl::OkStatus();
   }
   if (fault.has_refuse()) {
-    if (!edge->relay_at) return edge->intercept->SetFaultRefusing(edge->listeners.front().at.port, true);
-    // Whoever is connected already goes on.
-    std::vector<int> listening;
-    for (const Listener& listener : edge->listeners) listening.push_back(listener.fd.get());
-    for (const int fd : listening) Accept(*edge, fd);
+    if (!edge->relay_at) return edge->intercept->SetFaultRefusing(edge->port4, true);
+    AcceptAll(*edge);  // whoever is connected already goes on
     edge->shape.counts[Fault::kRefuse] = FaultCount();
     edge->refuse = true;
     edge->failed_before = FailedConnects();
@@ -251,7 +248,7 @@ absl::Status RelayLoop::ClearFault(const std::string& name, Fault::KindCase kind
   RelayEdge* edge = FindEdge(name);
   if (edge == nullptr) return absl::OkStatus();
   if (kind == Fault::kRefuse && !edge->relay_at) {
-    return closing_ ? absl::OkStatus() : edge->intercept->SetFaultRefusing(edge->listeners.front().at.port, false);
+    return closing_ ? absl::OkStatus() : edge->intercept->SetFaultRefusing(edge->port4, false);
   }
   if (kind == Fault::kRefuse && edge->refuse) {
     edge->refuse = false;
@@ -306,8 +303,8 @@ Evidence RelayLoop::FaultEvidence(const std::string& name, Fault::KindCase kind)
   if (kind == Fault::kRefuse && edge->relay_at) {
     if (edge->refuse) evidence.set_refused(FailedConnects() - edge->failed_before);
     evidence.set_refused_of_all(true);
-  } else if (kind == Fault::kRefuse && !edge->listeners.empty()) {
-    evidence.set_refused(edge->intercept->FaultRefused(edge->listeners.front().at.port));
+  } else if (kind == Fault::kRefuse) {
+    evidence.set_refused(edge->intercept->FaultRefused(edge->port4));
   }
   evidence.set_achieved_p50_ns(count.achieved.Quantile(0.5));
   evidence.set_achieved_p99_ns(count.achieved.Quantile(0.99));
@@ -338,8 +335,8 @@ EdgeStats RelayLoop::Stats(const std::string& name) {
   if (edge->intercept != nullptr) {
     for (const auto& upstream : edge->upstreams) AddRefused(edge->intercept->Refused(upstream->watch.address()), stats);
     for (const uint16_t port : edge->any_ports) AddRefused(edge->intercept->Refused(AnyAddress(port)), stats);
-    if (!edge->relay_at && !edge->listeners.empty()) {
-      for (const auto& [process, count] : edge->intercept->Attempts(edge->listeners.front().at.port)) {
+    if (!edge->relay_at) {
+      for (const auto& [process, count] : edge->intercept->Attempts(edge->port4)) {
         stats.set_attempts(stats.attempts() + count);
         if (process != 0) (*stats.mutable_attempts_by())[process] += count;
       }
@@ -349,7 +346,10 @@ EdgeStats RelayLoop::Stats(const std::string& name) {
 }
 
 void RelayLoop::StopListening() {
-  for (auto& [name, edge] : edges_) CloseListeners(edge);
+  for (auto& [name, edge] : edges_) {
+    AcceptAll(edge);  // closing a listener resets those who wait there
+    CloseListeners(edge);
+  }
   closing_ = true;
 }
 
@@ -380,6 +380,14 @@ absl::Status RelayLoop::OpenListener(RelayEdge& edge, const Address& at) {
 void RelayLoop::CloseListeners(RelayEdge& edge) {
   for (const Listener& listener : edge.listeners) listening_.erase(listener.fd.get());
   edge.listeners.clear();
+}
+
+void RelayLoop::AcceptAll(RelayEdge& edge) {
+  std::vector<int> listening;
+  for (const Listener& listener : edge.listeners) listening.push_back(listener.fd.get());
+  for (const int fd : listening) {
+    for (int i = 0; i < kBacklog / kAcceptsInARow && listening_.count(fd) > 0; ++i) Accept(edge, fd);
+  }
 }
 
 void RelayLoop::PauseListener(RelayEdge& edge, int fd) {

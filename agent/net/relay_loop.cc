@@ -18,6 +18,7 @@ namespace {
 constexpr int64_t kLookAtUpstreamsNs = 5'000'000;
 constexpr int kWritesInARow = 256;  // of one connection, before others have a turn
 constexpr int64_t kLingerNs = 2'000'000'000;
+constexpr int64_t kFreshNs = 500'000'000;  // a connection that was just made
 
 void SetLinger(int fd, bool reset_on_close) {
   const linger value = {reset_on_close ? 1 : 0, 0};
@@ -140,7 +141,7 @@ void RelayLoop::HandleEvent(uint32_t events, uint64_t data) {
 }
 
 void RelayLoop::Accept(RelayEdge& edge, int listener) {
-  for (int i = 0; i < 256; ++i) {
+  for (int i = 0; i < kAcceptsInARow; ++i) {
     sockaddr_storage storage;
     socklen_t length = sizeof(storage);
     Fd fd(accept4(listener, reinterpret_cast<sockaddr*>(&storage), &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
@@ -493,11 +494,13 @@ void RelayLoop::End(uint64_t id, CallResult result, bool orderly) {
   connections_.erase(found);
 }
 
-size_t RelayLoop::CloseIdle() {
+size_t RelayLoop::CloseIdle(bool at_last) {
   std::vector<uint64_t> idle;
+  const int64_t now = BootNanos();
   for (const auto& [id, connection] : connections_) {
     const bool holds = !connection->Toward(Way::kToService).Empty() || !connection->Toward(Way::kToDependency).Empty();
-    if ((connection->conversation.Idle() && !holds) || connection->lingers_until_ns > 0) idle.push_back(id);
+    const bool fresh = !at_last && connection->conversation.Requests() == 0 && now - connection->opened_ns < kFreshNs;
+    if ((connection->conversation.Idle() && !holds && !fresh) || connection->lingers_until_ns > 0) idle.push_back(id);
   }
   for (const uint64_t id : idle) End(id, PEER_LEFT, /*orderly=*/true);
   return connections_.size();

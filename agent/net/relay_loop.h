@@ -25,6 +25,8 @@ namespace squall {
 // relay_loop.cc what is done to connections.
 class RelayLoop {
  public:
+  static constexpr int kBacklog = 4096;  // of a listener
+
   explicit RelayLoop(Relay::CallSink sink);
   ~RelayLoop();
 
@@ -41,8 +43,9 @@ class RelayLoop {
   int64_t ResetConnections(const std::string& name);
   EdgeStats Stats(const std::string& name);
   void StopListening();
-  // Closes idle connections; returns how many are left.
-  size_t CloseIdle();
+  // Closes idle connections; returns how many are left. Those that were just made are about to be used: not idle yet, but
+  // `at_last`.
+  size_t CloseIdle(bool at_last);
   void CutAll();
 
  private:
@@ -64,6 +67,9 @@ class RelayLoop {
   std::vector<uint64_t> ConnectionsOf(const RelayEdge& edge) const;
   absl::Status OpenListener(RelayEdge& edge, const Address& at);
   void CloseListeners(RelayEdge& edge);
+  static constexpr int kAcceptsInARow = 256;
+  // Those who wait at its listeners now.
+  void AcceptAll(RelayEdge& edge);
   // Until the next look: it would be reported for ever.
   void PauseListener(RelayEdge& edge, int fd);
   // What listens for redirected connects or at relay_at.

@@ -258,6 +258,37 @@ TEST_F(RelayTest, ClosingLetsIdleConnectionsGoAndCutsBusyOnes) {
   EXPECT_EQ(relay_.Stats("edge").cut(), 1);
 }
 
+TEST_F(RelayTest, ClosingTakesThoseWhoHaveJustConnected) {
+  Open();
+  Fd first, second;
+  std::atomic<int> taken = 0;
+  // On the relay's thread, so that nobody accepts the second one meanwhile.
+  ASSERT_TRUE(relay_.HandOver("edge", [&](Fd, const Address&) {
+    if (taken++ > 0) return;
+    EXPECT_EQ(Connect(relay_port_, second), 0);
+    relay_.Close(absl::ZeroDuration(), at_once_);
+  }).ok());
+  ASSERT_EQ(Connect(relay_port_, first), 0);
+  EXPECT_TRUE(Eventually([&] { return taken == 2; }));
+}
+
+TEST_F(RelayTest, ClosingGivesNewConnectionsTimeForTheirFirstRequest) {
+  Open();
+  Fd client, server;
+  ConnectThrough(client, server);
+  std::thread closing([&] { relay_.Close(absl::Seconds(20), at_once_); });
+  ASSERT_TRUE(Eventually([&] {
+    Fd none;
+    return Connect(relay_port_, none) == ECONNREFUSED;
+  }));
+  Send(client.get(), kGet);
+  EXPECT_EQ(ReadSome(server.get()), kGet);
+  Send(server.get(), kAnswer);
+  EXPECT_EQ(ReadSome(client.get()), kAnswer);
+  closing.join();
+  EXPECT_EQ(relay_.Stats("edge").cut(), 0);
+}
+
 TEST_F(RelayTest, ClosingWaitsForBusyOnesNoLongerThanUntilItMustEndAtOnce) {
   Open();
   Fd busy, busy_server;
