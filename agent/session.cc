@@ -141,7 +141,7 @@ absl::StatusOr<StartServicesReply> Session::StartServices() {
   const auto each = [&](const std::function<absl::Status(RunningService&)>& step) -> absl::Status {
     for (const Service& service : request_.scenario().services()) {
       const absl::Status status = step(*services_.at(service.name()));
-      if (!status.ok()) return absl::Status(status.code(), absl::StrCat(status.message()));
+      if (!status.ok()) return status;
     }
     return absl::OkStatus();
   };
@@ -234,7 +234,7 @@ absl::Status Session::OpenEdge(const Edge& edge) {
   absl::Status status = relay_->Open(options, *namespaces_.back());
   if (status.ok() && options.intercept != nullptr) status = options.intercept->SetNamespace(*namespaces_.back());
   if (status.ok()) status = packet_hooks_.SetAddresses(edge, options.to);
-  if (status.ok() && options.intercept != nullptr && !service.IsRun() && edge.protocol() != Edge::PROTOCOL_UDP) {
+  if (status.ok() && options.intercept != nullptr && !service.IsRun()) {
     status = live_edges_.Add(edge, options.to, *namespaces_.back(), [&service] { return service.Processes(); });
   }
   return status;
