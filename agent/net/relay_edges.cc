@@ -91,6 +91,13 @@ absl::Status RelayLoop::Open(const Relay::EdgeOptions& options, const NetNamespa
   RelayEdge& edge = edges_[options.name];
   CloseListeners(edge);
   for (const uint64_t id : ConnectionsOf(edge)) End(id, STILL_OPEN, /*orderly=*/false);
+  if (edge.intercept != nullptr && !edge.relay_at) {
+    while (!edge.upstreams.empty()) DropUpstream(edge, edge.upstreams.back());
+    for (const uint16_t port : edge.any_ports) {
+      AddRefused(edge.intercept->Refused(AnyAddress(port)), edge.stats);
+      edge.intercept->Leave(AnyAddress(port));
+    }
+  }
   edge.upstreams.clear();
   edge.any_ports.clear();
   edge.name = options.name;
@@ -119,21 +126,23 @@ absl::Status RelayLoop::SetAddresses(const std::string& name, const std::vector<
   if (closing_) return absl::OkStatus();
   if (edge->relay_at) {
     // The relay stands in for the service's own choice: what is no longer the dependency's is not called.
-    std::vector<std::shared_ptr<EdgeUpstream>> before;
-    before.swap(edge->upstreams);
+    const bool has_v4 = std::any_of(to.begin(), to.end(), [](const Address& address) { return address.IsV4(); });
+    std::vector<std::shared_ptr<EdgeUpstream>> after;
     for (const Address& address : to) {
-      const auto known = std::find_if(before.begin(), before.end(), [&](const auto& upstream) {
-        return upstream->watch.address() == address;
-      });
-      const absl::Status added = known == before.end() ? AddUpstream(*edge, address) : absl::OkStatus();
-      if (known != before.end()) edge->upstreams.push_back(*known);
-      if (!added.ok()) return added;
+      absl::StatusOr<std::shared_ptr<EdgeUpstream>> upstream = FindUpstream(*edge, address);
+      if (*upstream == nullptr) upstream = MakeUpstream(*edge, address);
+      if (!upstream.ok() && !address.IsV4() && has_v4) continue;  // no IPv6 here: nobody would connect there
+      if (!upstream.ok()) return upstream.status();
+      after.push_back(*std::move(upstream));
     }
+    edge->upstreams = std::move(after);
   }
   for (const Address& address : to) {
     if (edge->relay_at || FindUpstream(*edge, address) != nullptr) continue;
     if (address.IsAny()) {
-      edge->any_ports.push_back(address.port);
+      std::vector<uint16_t>& ports = edge->any_ports;
+      if (std::find(ports.begin(), ports.end(), address.port) != ports.end()) continue;
+      ports.push_back(address.port);
       const absl::Status redirected = edge->intercept->Redirect(address, edge->port4, edge->port6);
       if (!redirected.ok()) return redirected;
       continue;
@@ -158,13 +167,18 @@ std::shared_ptr<EdgeUpstream> RelayLoop::FindUpstream(const RelayEdge& edge, con
   return nullptr;
 }
 
-absl::Status RelayLoop::AddUpstream(RelayEdge& edge, const Address& to) {
+absl::StatusOr<std::shared_ptr<EdgeUpstream>> RelayLoop::MakeUpstream(const RelayEdge& edge, const Address& to) {
   const auto local = std::find_if(edge.upstreams.begin(), edge.upstreams.end(),
                                   [](const auto& upstream) { return upstream->watch.IsLocal(); });
   absl::StatusOr<Upstream> watch =
       Upstream::Watch(*edge.ns, to, local == edge.upstreams.end() ? nullptr : &(*local)->watch);
   if (!watch.ok()) return watch.status();
-  auto upstream = std::make_shared<EdgeUpstream>(EdgeUpstream{*std::move(watch), false, BootNanos()});
+  return std::make_shared<EdgeUpstream>(EdgeUpstream{*std::move(watch), false, BootNanos()});
+}
+
+absl::Status RelayLoop::AddUpstream(RelayEdge& edge, const Address& to) {
+  absl::StatusOr<std::shared_ptr<EdgeUpstream>> upstream = MakeUpstream(edge, to);
+  if (!upstream.ok()) return upstream.status();
   if (!edge.relay_at) {
     // It was one of any address of another edge until now.
     for (auto& [name, other] : edges_) {
@@ -179,7 +193,7 @@ absl::Status RelayLoop::AddUpstream(RelayEdge& edge, const Address& to) {
     const absl::Status redirected = edge.intercept->Redirect(to, edge.port4, edge.port6);
     if (!redirected.ok()) return redirected;
   }
-  edge.upstreams.push_back(std::move(upstream));
+  edge.upstreams.push_back(*std::move(upstream));
   return absl::OkStatus();
 }
 

@@ -12,6 +12,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
@@ -76,6 +77,7 @@ class RelayLoop {
   absl::Status OpenListeners(RelayEdge& edge);
   // Null: the edge has no such address.
   std::shared_ptr<EdgeUpstream> FindUpstream(const RelayEdge& edge, const Address& to) const;
+  static absl::StatusOr<std::shared_ptr<EdgeUpstream>> MakeUpstream(const RelayEdge& edge, const Address& to);
   absl::Status AddUpstream(RelayEdge& edge, const Address& to);
   // REQUIRES: the edge is redirected.
   void DropUpstream(RelayEdge& edge, const std::shared_ptr<EdgeUpstream>& upstream);

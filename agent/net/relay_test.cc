@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -352,6 +353,26 @@ TEST_F(RelayTest, OwnAnswersThatNobodyTakesAreNotPiledUp) {
   EXPECT_TRUE(Eventually([&] { return Calls().size() == 2000; }));
   shutdown(client.get(), SHUT_RDWR);
   reader.join();
+}
+
+TEST_F(RelayTest, AddressesStayWhenNewOnesCannotBeWatched) {
+  Open();
+  rlimit limit;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlimit none = {3, limit.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const absl::Status status = relay_.SetAddresses("edge", {Local(upstream_port_), Local(1)});
+  setrlimit(RLIMIT_NOFILE, &limit);
+  EXPECT_FALSE(status.ok());
+  Fd client, server;
+  ConnectThrough(client, server);
+  Send(client.get(), "x");
+  EXPECT_EQ(ReadSome(server.get()), "x");
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  EXPECT_FALSE(relay_.SetAddresses("edge", {Local(1), Local(upstream_port_)}).ok());
+  setrlimit(RLIMIT_NOFILE, &limit);
+  Fd other, other_server;
+  ConnectThrough(other, other_server);
 }
 
 TEST_F(RelayTest, AddressThatIsTakenIsAClearError) {
