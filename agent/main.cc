@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/server_posix.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -51,6 +52,14 @@ void Log(const std::string& line) {
   fprintf(stderr, "squall-agent: %s %s\n", time.c_str(), line.c_str());
 }
 
+// A connection through the relay is two descriptors. Services get the limit back that the agent was started with (spawn.cc).
+void AllowManyFiles() {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -70,6 +79,7 @@ int main(int argc, char** argv) {
   }
   if ((fd < 0) == listen.empty()) return Complain(kBadUsage, "give either --listen=HOST:PORT, --listen=unix:PATH or --fd=N");
 
+  AllowManyFiles();
   const auto guardian = squall::Guardian::Fork();  // before there are threads
   if (!guardian.ok()) return Complain(kFailed, std::string(guardian.status().message()));
   // Signals come to one thread, as descriptors; every thread made later inherits the mask.

@@ -144,7 +144,7 @@ absl::StatusOr<StartServicesReply> Session::StartServices() {
   const auto each = [&](const std::function<absl::Status(RunningService&)>& step) -> absl::Status {
     for (const Service& service : request_.scenario().services()) {
       const absl::Status status = step(*services_.at(service.name()));
-      if (!status.ok()) return absl::Status(status.code(), absl::StrCat(status.message()));
+      if (!status.ok()) return status;
     }
     return absl::OkStatus();
   };
@@ -247,7 +247,7 @@ absl::Status Session::OpenEdge(const Edge& edge) {
   absl::Status status = relay_->Open(options, *namespaces_.back());
   if (status.ok() && options.intercept != nullptr) status = options.intercept->SetNamespace(*namespaces_.back());
   if (status.ok()) status = packet_hooks_.SetAddresses(edge, options.to);
-  if (status.ok() && options.intercept != nullptr && !service.IsRun() && edge.protocol() != Edge::PROTOCOL_UDP) {
+  if (status.ok() && options.intercept != nullptr && !service.IsRun()) {
     status = live_edges_.Add(edge, options.to, *namespaces_.back(), [&service] { return service.Processes(); });
   }
   return status;
@@ -480,6 +480,7 @@ FinishReply Session::Finish(absl::Duration drain) {
   relay_->Close(attached ? drain : absl::ZeroDuration(), at_once_);
   for (std::string& note : resolvers_.Close(attached ? drain : absl::ZeroDuration())) reply.add_notes(std::move(note));
   TellCalls();
+  TellEdges();  // with what came after the last second
   finish_reply_ = reply;
   return reply;
 }
@@ -533,6 +534,10 @@ void Session::TellSamples(Sampler& sampler) {
     events_.Push(std::move(record));
   }
   live_edges_.Look();
+  TellEdges();
+}
+
+void Session::TellEdges() {
   for (const Edge& edge : request_.scenario().edges()) {
     Record record;
     *record.mutable_edge_stats() = relay_->Stats(edge.name());

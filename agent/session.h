@@ -90,6 +90,7 @@ class Session {
   // The session's own thread: lease aside, whatever has to be looked at regularly.
   void Watch();
   void TellCalls();
+  void TellEdges();
   void TellSamples(Sampler& sampler);
 
   const std::string run_id_;

@@ -34,7 +34,7 @@ absl::Status BpfLinks::Attach(int cgroup_fd, const std::vector<bpf_program*>& pr
 }
 
 void BpfLinks::Detach() {
-  for (bpf_link* link : links_) bpf_link__destroy(link);
+  for (auto link = links_.rbegin(); link != links_.rend(); ++link) bpf_link__destroy(*link);
   links_.clear();
 }
 

@@ -65,7 +65,7 @@ class BpfLinks {
 
   // In this order. After an error those before the failed one are attached.
   absl::Status Attach(int cgroup_fd, const std::vector<bpf_program*>& programs);
-  // Idempotent.
+  // The other way round, so that a program never acts without those that it was attached after. Idempotent.
   void Detach();
 
  private:

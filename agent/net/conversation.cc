@@ -119,8 +119,9 @@ void Conversation::LookAtProtocol(int64_t now_ns) {
 
 Conversation::Output Conversation::TakeToDependency() {
   Output output = {std::exchange(parts_.to_dependency, ""), false};
+  if (!service_ended_ || told_dependency_) return output;
   const bool held = protocol_ != nullptr && !Broken() && protocol_->HeldToDependency() > 0;
-  if (service_ended_ && !held && !told_dependency_) output.end = told_dependency_ = true;
+  if (!held) output.end = told_dependency_ = true;
   return output;
 }
 
@@ -128,8 +129,9 @@ Conversation::Output Conversation::TakeToService() {
   Output output = {std::exchange(parts_.to_service, ""), false};
   parts_.taken_to_service += output.bytes.size();
   if (told_service_) return {};
+  if (!dependency_ended_ && !parts_.end_to_service) return output;
   const bool held = protocol_ != nullptr && !Broken() && (protocol_->HeldToService() > 0 || protocol_->OwesAnswer());
-  if ((dependency_ended_ && !held) || parts_.end_to_service) output.end = told_service_ = true;
+  if (!held || parts_.end_to_service) output.end = told_service_ = true;
   return output;
 }
 
@@ -142,12 +144,17 @@ void Conversation::Written(size_t bytes, int64_t now_ns) {
 bool Conversation::WantsFromService() const {
   if (service_ended_) return false;
   return protocol_ == nullptr ||
-         (protocol_->HeldToDependency() < kMaxHeld && protocol_->HeldToService() < kMaxHeld);
+         (protocol_->HeldToDependency() < kMaxHeld && protocol_->OwnToService() < kMaxHeld && !OutputWaits());
 }
 
 bool Conversation::WantsFromDependency() const {
   if (dependency_ended_) return false;
-  return protocol_ == nullptr || protocol_->HeldToService() < kMaxHeld;
+  return protocol_ == nullptr || (protocol_->HeldToService() < kMaxHeld && !OutputWaits());
+}
+
+// What either side says may be answered by us, to either side.
+bool Conversation::OutputWaits() const {
+  return parts_.to_dependency.size() >= kMaxHeld || parts_.to_service.size() >= kMaxHeld;
 }
 
 int64_t Conversation::NextDueNs() const { return protocol_ == nullptr ? kNothingDue : protocol_->NextDueNs(); }
@@ -159,6 +166,10 @@ void Conversation::OnTime(int64_t now_ns) {
 }
 
 void Conversation::Forget(RequestFaults::Kind kind, int64_t now_ns) {
+  if (kind_ == Kind::kUnknown && !first_passed_ && !first_.empty() && !parts_.FaultsActive()) {
+    parts_.to_dependency += first_;
+    first_passed_ = true;
+  }
   if (protocol_ == nullptr || Broken()) return;
   protocol_->Forget(kind, now_ns);
   LookAtProtocol(now_ns);

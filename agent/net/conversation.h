@@ -37,7 +37,7 @@ class Conversation {
     std::string bytes;
     bool end = false;  // and no more after these; told once
   };
-  // What is to be passed on. To be taken after every call that gives a time.
+  // What is to be passed on. To be taken after every call that gives a time, or later where it cannot go on.
   Output TakeToDependency();
   Output TakeToService();
   // So many more bytes of those for the service were written: calls end then.
@@ -69,6 +69,7 @@ class Conversation {
   enum class Kind { kUnknown, kProtocol, kOpaque };
   void Recognize(absl::string_view bytes, int64_t now_ns);
   void LookAtProtocol(int64_t now_ns);
+  bool OutputWaits() const;  // more is to be taken than may be held
 
   ConversationParts parts_;
   Kind kind_ = Kind::kUnknown;

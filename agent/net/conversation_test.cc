@@ -187,6 +187,22 @@ TEST(HttpFaultOnHttp1, OwnAnswersStandInTheOrderOfTheRequests) {
   EXPECT_EQ(on.calls[3].status, 503);
 }
 
+TEST(HttpFaultOnHttp1, OwnAnswersAreFewUntilTheyAreTaken) {
+  Talk on;
+  on.Http("/x", 503, 0, std::string(100'000, 'x'));
+  std::string many;
+  for (int i = 0; i < 100; ++i) many += "GET /x HTTP/1.1\r\n\r\n";
+  on.FromService(kGet);
+  on.conversation.FromService(many, 20);  // they wait for the dependency's answer
+  on.conversation.FromDependency(kAnswer, 30);
+  for (int i = 0; i < 20; ++i) {
+    on.conversation.OnTime(40);
+    EXPECT_EQ(on.conversation.WantsFromService(), on.calls.size() > 90);
+    EXPECT_LT(on.ToService().size(), 2u << 20);
+  }
+  EXPECT_EQ(on.calls.size(), 101u);
+}
+
 TEST(HttpFaultOnHttp1, DelayHoldsTheRequestAndThoseAfterIt) {
   Talk on;
   on.Http("/a", 0, 100);
@@ -211,6 +227,36 @@ TEST(HttpFaultOnHttp1, HealingLetsGoWhatIsHeldAndAnswersNothingMore) {
   EXPECT_EQ(on.ToDependency(), std::string(kGet) + kGet);
   EXPECT_EQ(on.ToService(), "");
   EXPECT_FALSE(on.conversation.HoldsFor(RequestFaults::kHttp));
+}
+
+TEST(HttpFaultOnHttp1, HealingLetsGoHalfARequest) {
+  const std::string request(kGet);
+  for (const size_t half : {size_t{1}, size_t{2}, size_t{12}, request.size() - 1}) {
+    for (const std::string& before : {std::string(), request}) {
+      Talk on;
+      if (!before.empty()) on.FromService(before);
+      on.Http("", 503);
+      on.Grpc("", GrpcFault::CODE_UNAVAILABLE, "");
+      EXPECT_EQ(on.FromService(request.substr(0, half)), "");
+      on.Heal(RequestFaults::kHttp, 20);
+      EXPECT_EQ(on.ToDependency(), "") << "it may still be for the other";
+      on.Heal(RequestFaults::kGrpc, 20);
+      EXPECT_EQ(on.ToDependency(), request.substr(0, half));
+      EXPECT_EQ(on.FromService(request.substr(half)), request.substr(half));
+      on.FromDependency(kAnswer);
+      if (!before.empty()) on.FromDependency(kAnswer);
+      EXPECT_EQ(on.calls.size(), before.empty() ? 1u : 2u);
+    }
+  }
+}
+
+TEST(HttpFaultOnHttp1, HealingLetsGoThePieceByWhichThePrefaceIsKnown) {
+  Talk on;
+  on.Http("", 503);
+  EXPECT_EQ(on.FromService("PR"), "");
+  on.Heal(RequestFaults::kHttp, 20);
+  EXPECT_EQ(on.ToDependency(), "PR");
+  EXPECT_EQ(on.FromService("I * HT"), "I * HT");
 }
 
 TEST(HttpFaultOnHttp1, RequestThatHadBegunPasses) {

@@ -204,6 +204,7 @@ void Http1::Release(bool natural) {
     if (!calls_.empty()) {  // else the dependency has answered what it was not asked
       calls_.back().own = calls_.back().ready = true;
       calls_.back().answer = decision_.Answer();
+      owed_bytes_ += decision_.Answer()->body.size();
     }
   } else {
     fate_ = Fate::kPass;
@@ -223,6 +224,7 @@ void Http1::OnTime(int64_t now_ns) {
 
 void Http1::Forget(RequestFaults::Kind kind, int64_t now_ns) {
   now_ns_ = now_ns;
+  PassHalf();
   if (!blocked_ || !decision_.hit[kind]) return;
   decision_.Forget(kind);
   due_ns_ = since_ns_ + decision_.DelayNs();
@@ -235,6 +237,7 @@ void Http1::AnswerReady() {
   while (!calls_.empty() && calls_.front().ready) {
     const Call call = calls_.front();
     calls_.pop_front();
+    owed_bytes_ -= call.answer->body.size();
     WriteAnswer(call);
     SeenCall* seen = parts_.calls.Find(call.id);
     if (seen != nullptr) seen->status = call.answer->status;
@@ -308,9 +311,9 @@ void Http1::ServiceEnded(int64_t now_ns) {
   PassHalf();
 }
 
-// Half a request, of which nothing more comes: what the dependency makes of it is its own affair.
+// Half a request, of which nothing more comes (what the dependency makes of it is its own affair), or with no fault left.
 void Http1::PassHalf() {
-  if (service_ended_ && !blocked_ && fate_ == Fate::kUndecided) {
+  if ((service_ended_ || !parts_.FaultsActive()) && !blocked_ && !boundary_ && fate_ == Fate::kUndecided) {
     parts_.to_dependency += undecided_;
     undecided_.clear();
     fate_ = Fate::kPass;

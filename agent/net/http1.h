@@ -18,7 +18,7 @@ namespace squall {
 class Http1 : public Protocol {
  public:
   static constexpr size_t kMaxOpenCalls = 1024;
-  static constexpr size_t kMaxOwnOutput = 1 << 20;  // of our own answers that wait to be taken away
+  static constexpr size_t kMaxOwnOutput = 1 << 20;  // of our own answers that wait, for their turn or to be taken away
 
   // `begun`: the first bytes of the first request, fewer than a line, which have been passed on already.
   Http1(ConversationParts& parts, absl::string_view begun, int64_t begun_ns);
@@ -30,9 +30,12 @@ class Http1 : public Protocol {
   void OnTime(int64_t now_ns) override;
   int64_t NextDueNs() const override { return blocked_ ? due_ns_ : kNothingDue; }
   void Forget(RequestFaults::Kind kind, int64_t now_ns) override;
-  bool HoldsFor(RequestFaults::Kind kind) const override { return blocked_ && decision_.hit[kind]; }
+  bool HoldsFor(RequestFaults::Kind kind) const override {
+    return blocked_ ? decision_.hit[kind] : !undecided_.empty() && !parts_.FaultsActive();
+  }
   size_t HeldToDependency() const override;
   size_t HeldToService() const override { return 0; }
+  size_t OwnToService() const override { return 0; }
   bool OwesAnswer() const override;
   bool Idle() const override { return calls_.empty() && boundary_; }
 
@@ -62,7 +65,7 @@ class Http1 : public Protocol {
 
   size_t Requests(absl::string_view bytes);
   void Dispose(absl::string_view bytes);
-  bool Stopped() const { return blocked_ || parts_.to_service.size() > kMaxOwnOutput; }
+  bool Stopped() const { return blocked_ || parts_.to_service.size() + owed_bytes_ > kMaxOwnOutput; }
   void Decide();
   void Release(bool natural);
   void GoOn();
@@ -102,6 +105,7 @@ class Http1 : public Protocol {
   // Answers.
   bool answer_complete_ = false;
   std::deque<Call> calls_;
+  size_t owed_bytes_ = 0;  // of answers of ours that wait for their turn
 };
 
 }  // namespace squall

@@ -239,7 +239,7 @@ void Http2::ToDependency(absl::string_view frames) {
 // And towards the service.
 void Http2::ToService(absl::string_view frames) {
   pending_.append(frames.data(), frames.size());
-  if (pending_.size() > kMaxOwnOutput) return GiveUp();
+  if (pending_.size() > 2 * kMaxOwnOutput) return GiveUp();  // bodies wait, and nothing more is read from the service
   FlushPending();
 }
 

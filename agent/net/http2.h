@@ -38,6 +38,7 @@ class Http2 : public Protocol {
   static constexpr size_t kMaxStreams = 4096;        // open at a time
   static constexpr size_t kMaxClosed = 1024;         // closed streams whose translated id is still known
   static constexpr size_t kMaxOwnOutput = 1 << 20;   // of our own frames that wait for their turn
+  static constexpr size_t kMaxUp = 4 << 20;          // on a changed connection, held back or not taken away yet
 
   // `begun`: the first bytes of the preface, which have been passed on already.
   Http2(ConversationParts& parts, absl::string_view begun);
@@ -52,6 +53,7 @@ class Http2 : public Protocol {
   bool HoldsFor(RequestFaults::Kind kind) const override;
   size_t HeldToDependency() const override;
   size_t HeldToService() const override { return waiting_.size() - waiting_from_ + pending_.size(); }
+  size_t OwnToService() const override { return pending_.size(); }
   bool OwesAnswer() const override;
   bool Idle() const override { return parts_.calls.size() == 0 && up_.head_size == 0 && !up_.in_block; }
 
@@ -127,11 +129,13 @@ class Http2 : public Protocol {
   Begin BeginUp();
   bool EndUp();
   bool EndUpBlock();
+  bool TakeUpBlock();
   bool NewRequest(uint32_t id, std::vector<HeaderField> fields, bool decided);
   void ServiceSettings();
   void ServiceWindow(uint32_t increment);
   void ServiceReset(uint32_t id);
   void Change();
+  void PassHalf();
   void RunDue();
   void Hold(uint32_t id, Stream& stream);
   void Unhold(uint32_t id, Stream& stream);
@@ -156,6 +160,7 @@ class Http2 : public Protocol {
   // Of our own.
   void StartAnswer(uint32_t id);
   void PumpAnswers();
+  int64_t InitialWindow() const;  // that the service surely grants
   void FinishAnswer(uint32_t id);
   void ToService(absl::string_view frames);
   void FlushPending();
@@ -178,7 +183,8 @@ class Http2 : public Protocol {
   TableSizes down_sizes_;  // of the one at the service
   std::optional<uint32_t> resize_;  // what the service's decoder wants to read at the start of the next block
   int64_t window_ = 65535;          // of the connection towards the service
-  int64_t initial_window_ = 65535;  // of a stream
+  int64_t initial_window_ = 65535;  // of a stream, as the service and the dependency have agreed on it
+  std::deque<std::optional<uint32_t>> new_windows_;  // of the service's SETTINGS that are not acknowledged, oldest first
   bool going_away_ = false;         // the dependency takes no new streams
 
   bool changed_ = false;

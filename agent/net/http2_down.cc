@@ -52,6 +52,14 @@ bool Http2::EndDown() {
         const std::optional<uint32_t> size = down_sizes_.Acknowledged();
         if (size && *size < down_decoder_.TableSize()) resize_ = std::min(*size, resize_.value_or(*size));
         down_decoder_.SetLimit(down_sizes_.Most());
+        if (!new_windows_.empty()) {
+          initial_window_ = new_windows_.front().value_or(static_cast<uint32_t>(initial_window_));
+          new_windows_.pop_front();
+          for (const auto& [id, stream] : streams_) {
+            if (stream.state == Stream::kAnswered) answering_.insert(id);
+          }
+          PumpAnswers();
+        }
       } else {
         DependencySettings();
       }
@@ -186,13 +194,21 @@ void Http2::StartAnswer(uint32_t id) {
   PumpAnswers();
 }
 
+// A service may enforce its old window until its SETTINGS are acknowledged, or the new one at once.
+int64_t Http2::InitialWindow() const {
+  int64_t least = initial_window_;
+  for (const std::optional<uint32_t>& window : new_windows_) least = std::min<int64_t>(least, window.value_or(least));
+  return least;
+}
+
 // Sends as much of our answers' bodies as the service's windows take.
 void Http2::PumpAnswers() {
-  while (!answering_.empty() && window_ > 0 && parts_.to_service.size() < kMaxOwnOutput && state_ == State::kFollowed) {
+  while (!answering_.empty() && window_ > 0 && pending_.size() + parts_.to_service.size() < kMaxOwnOutput &&
+         state_ == State::kFollowed) {
     const uint32_t id = *answering_.begin();
     Stream& stream = streams_.at(id);
     const std::string& body = stream.answer->body;
-    const int64_t room = std::min({initial_window_ + stream.window - static_cast<int64_t>(stream.sent), window_,
+    const int64_t room = std::min({InitialWindow() + stream.window - static_cast<int64_t>(stream.sent), window_,
                                    static_cast<int64_t>(kLeastMaxFrame)});
     if (room <= 0) {
       answering_.erase(id);

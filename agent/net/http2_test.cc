@@ -173,13 +173,13 @@ struct Line {
     for (int i = 0; i < 1000; ++i) {
       const std::string up = client.Send();
       const std::string down = server.Send();
-      std::string to_server, to_client;
       if (!up.empty()) talk.conversation.FromService(up, now);
       if (!down.empty()) talk.conversation.FromDependency(down, now);
       talk.conversation.OnTime(now);
       ASSERT_FALSE(talk.conversation.Broken());
       server.Receive(talk.ToDependency(now));
-      client.Receive(talk.ToService(now));
+      const std::string to_client = talk.ToService(now);
+      client.Receive(to_client);
       bool answered = false;
       for (const int32_t id : std::exchange(server.to_answer, {})) {
         if (!answers) continue;
@@ -188,7 +188,7 @@ struct Line {
         server.Answer(id, {{":status", "200"}, {"x-path", headers.at(":path")}, {"content-type", "text/plain"}},
                       body.empty() ? "answer to " + headers.at(":path") : body);
       }
-      if (up.empty() && down.empty() && !answered && !nghttp2_session_want_write(client.session()) &&
+      if (up.empty() && down.empty() && to_client.empty() && !answered && !nghttp2_session_want_write(client.session()) &&
           !nghttp2_session_want_write(server.session())) {
         return;
       }
@@ -310,6 +310,44 @@ TEST(Http2, HealingLetsGoWhatIsHeld) {
   EXPECT_EQ(line.server.seen[1].body, "body");
 }
 
+TEST(Http2, HealingDoesNotWaitForTheRestOfAFrame) {
+  for (const uint8_t type : {kPing, kSettings, kGoaway, FrameType{99}}) {
+    Line line;
+    line.talk.Http("/a", 0, 1'000'000);
+    const int32_t id = line.client.Request(Get("/a"));
+    line.Run();
+    std::string frame;
+    AppendFrame(frame, type, type == kPing ? kEndStream : 0, 0, std::string(type == kSettings ? 12 : 8, '\0'));
+    line.server.Receive(line.talk.FromService(frame.substr(0, 12)));
+    line.talk.Heal(RequestFaults::kHttp, line.now);
+    EXPECT_FALSE(line.talk.conversation.HoldsFor(RequestFaults::kHttp)) << int{type};
+    line.server.Receive(line.talk.ToDependency());
+    EXPECT_EQ(line.server.seen.count(id), 1u);
+    EXPECT_EQ(line.talk.FromService(frame.substr(12)), frame) << int{type};
+  }
+}
+
+TEST(Http2, HealingLetsGoHalfARequest) {
+  std::string first, rest;
+  AppendFrame(first, kHeaders, 0, 1, "\x82\x84");
+  AppendFrame(rest, kContinuation, kEndHeaders, 1, std::string("\x86\x41\x01x", 4));
+  AppendFrame(rest, kData, kEndStream, 1, "body");
+  std::string settings;
+  AppendFrame(settings, kSettings, 0, 0, "");
+  const std::string all = first + rest;
+  for (size_t half = 1; half < all.size(); ++half) {
+    Talk talk;
+    talk.FromService(std::string(kHttp2Preface) + settings);
+    talk.Http("/never", 503);
+    std::string passed = talk.FromService(all.substr(0, half));
+    talk.Heal(RequestFaults::kHttp, 20);
+    passed += talk.ToDependency();
+    EXPECT_EQ(passed, all.substr(0, half)) << half;
+    EXPECT_EQ(talk.FromService(all.substr(half)), all.substr(half)) << half;
+    EXPECT_EQ(talk.conversation.OpenCalls(), 1) << half;
+  }
+}
+
 TEST(Http2, CallersThatResetHeldAndPassedCallsHaveLeft) {
   Line line;
   line.answers = false;
@@ -387,6 +425,22 @@ TEST(Http2, OwnBodiesWaitForSmallWindowsOfTheClient) {
   for (int i = 0; i < 5; ++i) ids.push_back(line.client.Request(Get("/x")));
   line.Run();
   for (const int32_t id : ids) EXPECT_EQ(line.client.seen[id].body.size(), 5'000u);
+}
+
+TEST(Http2, LargerWindowsOfTheClientHoldOnceTheyAreAcknowledged) {
+  Line line({{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 20}});
+  nghttp2_session_set_local_window_size(line.client.session(), NGHTTP2_FLAG_NONE, 0, 1 << 20);
+  line.talk.Http("/x", 503, 0, std::string(200'000, 'x'));
+  const int32_t id = line.client.Request(Get("/x"));
+  line.server.Receive(line.talk.FromService(line.client.Send()));
+  const std::string settings = line.server.Send();
+  const absl::string_view unacknowledged = absl::string_view(settings).substr(0, kFrameHeaderSize);
+  line.client.Receive(line.talk.FromDependency(std::string(unacknowledged)));
+  EXPECT_LE(line.client.seen[id].body.size(), 65535u);
+  line.client.Receive(line.talk.FromDependency(settings.substr(kFrameHeaderSize)));
+  line.Run();
+  EXPECT_EQ(line.client.seen[id].body.size(), 200'000u);
+  EXPECT_TRUE(line.client.seen[id].ended);
 }
 
 TEST(Http2, BodiesOfWithheldRequestsDoNotUseUpTheWindow) {
@@ -499,6 +553,97 @@ TEST(Http2, HostileFramesPassUntouchedWhileNothingWasChanged) {
     changed.FromService(hostile);
     EXPECT_TRUE(changed.conversation.Broken());
   }
+}
+
+// 3,900 bytes in the decoder's table, and fifteen times the same in each of many blocks.
+TEST(Http2, SmallBlocksOfManyFieldsDoNotFillTheMemory) {
+  const std::string entry = std::string("\x82\x40\x01x\x7f\xbd\x1d", 7) + std::string(3900, 'x');
+  const std::string fields(15, '\xbe');
+  for (const int64_t delay : {int64_t{0}, int64_t{1000}}) {
+    for (const bool trailers : {false, true}) {
+      Talk talk;
+      talk.Http("/x", delay == 0 ? 503 : 0, delay);
+      std::string first, more, settings;
+      AppendFrame(settings, kSettings, 0, 0, std::string("\0\1\0\0\0\0", 6));  // no table: nothing is short there
+      talk.FromDependency(settings);
+      AppendFrame(first, kHeaders, kEndHeaders, 1, std::string("\x82\x04\x02/x", 5) + (delay > 0 ? entry.substr(1) : ""));
+      if (delay == 0) AppendFrame(first, kHeaders, kEndHeaders, 3, entry);
+      talk.FromService(Frames({first}));
+      const uint32_t last = delay == 0 ? 3 : 1;
+      const absl::string_view path("\x04\x02/x", 4);
+      for (uint32_t i = 1; i < 2000; ++i) {
+        const std::string block = absl::StrCat(delay == 0 || trailers ? absl::string_view() : path, fields);
+        AppendFrame(more, kHeaders, kEndHeaders, trailers ? last : last + 2 * i, block);
+      }
+      talk.conversation.FromService(more, 20);
+      EXPECT_TRUE(talk.conversation.Broken()) << delay << trailers;
+      EXPECT_LT(talk.conversation.TakeToDependency().bytes.size(), 2 * Http2::kMaxUp);
+    }
+  }
+}
+
+TEST(Http2, WindowsGivenBackAreFewUntilTheyAreTaken) {
+  Talk talk;
+  talk.Http("/x", 503);
+  std::string request, settings, to_answered, to_unknown;
+  AppendFrame(request, kHeaders, kEndHeaders, 1, std::string("\x82\x04\x02/x", 5));
+  AppendFrame(settings, kSettings, 0, 0, "");
+  talk.FromService(Frames({request}));
+  talk.FromDependency(settings);
+  talk.Heal(RequestFaults::kHttp, 20);
+  for (int i = 0; i < 5000; ++i) AppendFrame(to_answered, kData, 0, 1, "x");
+  int reads = 0;
+  for (; reads < 100 && talk.conversation.WantsFromService(); ++reads) talk.conversation.FromService(to_answered, 30);
+  EXPECT_LT(reads, 15);
+  talk.ToService();
+  EXPECT_TRUE(talk.conversation.WantsFromService());
+  // The other way round, for streams that ids no longer lead to.
+  Talk other;
+  other.Http("/x", 0, 10);
+  AppendFrame(request, kHeaders, kEndHeaders, 3, std::string("\x82\x04\x02/y", 5));
+  other.FromService(Frames({request}));
+  other.conversation.OnTime(30);
+  other.FromDependency(settings);
+  for (int i = 0; i < 5000; ++i) AppendFrame(to_unknown, kData, 0, 77, "x");
+  for (reads = 0; reads < 100 && other.conversation.WantsFromDependency(); ++reads) {
+    other.conversation.FromDependency(to_unknown, 40);
+  }
+  EXPECT_LT(reads, 20);
+  EXPECT_FALSE(other.conversation.Broken());
+  other.ToDependency();
+  EXPECT_TRUE(other.conversation.WantsFromDependency());
+}
+
+TEST(Http2, LargeBodiesWaitForTheDependencysFirstFrame) {
+  Line line;
+  nghttp2_session_set_local_window_size(line.client.session(), NGHTTP2_FLAG_NONE, 0, 100 << 20);
+  line.talk.Http("/x", 503, 0, std::string(60'000, 'x'));
+  std::vector<int32_t> ids;
+  for (int i = 0; i < 40; ++i) ids.push_back(line.client.Request(Get("/x")));
+  line.server.Receive(line.talk.FromService(line.client.Send()));
+  EXPECT_EQ(line.talk.ToService(), "");
+  ASSERT_FALSE(line.talk.conversation.Broken());
+  line.Run();
+  for (const int32_t id : ids) EXPECT_EQ(line.client.seen[id].body.size(), 60'000u);
+}
+
+TEST(Http2, WindowsAreReadWhileTheDependencyWaitsForThem) {
+  const std::vector<nghttp2_settings_entry> wide = {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 4 << 20}};
+  Line line(wide, {}, /*client_reads=*/false);
+  nghttp2_session_set_local_window_size(line.client.session(), NGHTTP2_FLAG_NONE, 0, 3 << 20);
+  line.Run();
+  line.talk.Http("/x", 503, 0, std::string(5 << 19, 'x'));
+  line.client.Request(Get("/x"));
+  line.Run();
+  line.body = std::string(2 << 20, 'y');
+  const int32_t theirs = line.client.Request(Get("/y"));
+  line.Run();
+  EXPECT_FALSE(line.client.seen[theirs].ended);
+  EXPECT_FALSE(line.talk.conversation.WantsFromDependency());
+  EXPECT_TRUE(line.talk.conversation.WantsFromService());
+  line.client.Read();
+  line.Run();
+  EXPECT_TRUE(line.client.seen[theirs].body == line.body);
 }
 
 TEST(Http2, WhatCannotGoOnOnceItWasChangedIsBroken) {

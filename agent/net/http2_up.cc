@@ -19,6 +19,10 @@ Http2::Begin Http2::BeginUp() {
   if (frame.type == kPriority || frame.type == kPriorityUpdate) return Begin::kGoOn;  // dropped
   if (frame.type == kWindowUpdate || frame.type == kRstStream) return Begin::kGoOn;   // when it is whole
   if (frame.stream == 0 || frame.stream % 2 == 0) {
+    if (frame.length <= kMaxFrame) {  // whole, as below
+      in.collect = true;
+      return Begin::kGoOn;
+    }
     parts_.to_dependency.append(in.head, in.head_size);
     in.pass = true;
     return Begin::kGoOn;
@@ -42,6 +46,12 @@ Http2::Begin Http2::BeginUp() {
 bool Http2::EndUp() {
   const Frame frame = up_.frame;
   const auto found = streams_.find(frame.stream);
+  const bool kept = changed_ && up_.collect && !up_.raw && !up_.pass;
+  const bool rewritten = frame.type == kWindowUpdate || frame.type == kRstStream || frame.type == kPriority ||
+                         frame.type == kPriorityUpdate;
+  if (kept && !rewritten && frame.stream % 2 == 0) {
+    AppendFrame(parts_.to_dependency, frame.type, frame.flags, frame.stream, up_.payload);
+  }
   switch (frame.type) {
     case kSettings:
       if (frame.Has(kEndStream)) {  // ACK
@@ -64,12 +74,12 @@ bool Http2::EndUp() {
   }
   if (found == streams_.end()) {
     // Closed, or never known to the dependency: the service gets back what it spent of the window.
-    if (changed_ && frame.type == kData && !up_.raw && !up_.pass) GiveBack(frame.stream, nullptr, frame.length);
+    const bool dropped = changed_ && frame.stream % 2 == 1 && !up_.raw && !up_.pass;
+    if (dropped && frame.type == kData) GiveBack(frame.stream, nullptr, frame.length);
     return state_ == State::kFollowed;
   }
   Stream& stream = found->second;
   const bool ends = frame.type == kData && frame.Has(kEndStream);
-  const bool kept = changed_ && up_.collect && !up_.raw && !up_.pass;
   if (kept && stream.state == Stream::kOpen) {
     AppendFrame(parts_.to_dependency, frame.type, frame.flags, stream.dependency_id, up_.payload);
   } else if (kept && stream.state == Stream::kHeld) {
@@ -87,7 +97,12 @@ bool Http2::EndUp() {
   return state_ == State::kFollowed;
 }
 
+// A few bytes of a block may stand for 64 KiB of fields, and one read has thousands of blocks.
 bool Http2::EndUpBlock() {
+  return TakeUpBlock() && (!changed_ || held_bytes_ + parts_.to_dependency.size() <= kMaxUp);
+}
+
+bool Http2::TakeUpBlock() {
   const bool keep = changed_ || !up_.block_raw;
   std::vector<HeaderField> fields;
   const uint32_t id = up_.block_stream;
@@ -187,8 +202,21 @@ void Http2::RunDue() {
   }
 }
 
+// What was kept of a frame or block goes on as it came, and so does the rest of it.
+void Http2::PassHalf() {
+  if (changed_ || up_.raw || parts_.FaultsActive() || state_ != State::kFollowed) return;
+  parts_.to_dependency += up_.block_frames;
+  up_.block_frames.clear();
+  up_.block_raw = true;
+  if (up_.head_size == 0 || up_.pass) return;
+  parts_.to_dependency.append(up_.head, up_.head_size);
+  parts_.to_dependency += up_.payload;
+  up_.raw = true;
+}
+
 void Http2::Forget(RequestFaults::Kind kind, int64_t now_ns) {
   now_ns_ = now_ns;
+  PassHalf();
   std::vector<uint32_t> free;
   for (auto& [id, stream] : streams_) {
     if (stream.state != Stream::kHeld || !stream.decision.hit[kind]) continue;
@@ -284,19 +312,17 @@ void Http2::SendHeaders(Stream& stream, const std::vector<HeaderField>& fields, 
 
 void Http2::ServiceSettings() {
   std::vector<uint32_t> sizes;
+  std::optional<uint32_t> window;
   for (size_t i = 0; i + 6 <= up_.payload.size(); i += 6) {
     const absl::string_view entry = absl::string_view(up_.payload).substr(i, 6);
     const uint32_t id = ReadUint32(entry) >> 16;
     const uint32_t value = ReadUint32(entry.substr(2));
     if (id == kHeaderTableSize) sizes.push_back(value);
-    if (id == kInitialWindowSize) initial_window_ = value;
+    if (id == kInitialWindowSize) window = value;
   }
   if (!down_sizes_.Announced(sizes)) return GiveUp();
+  new_windows_.push_back(window);
   down_decoder_.SetLimit(down_sizes_.Most());
-  for (const auto& [id, stream] : streams_) {
-    if (stream.state == Stream::kAnswered) answering_.insert(id);
-  }
-  PumpAnswers();
 }
 
 void Http2::ServiceWindow(uint32_t increment) {

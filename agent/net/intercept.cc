@@ -53,7 +53,7 @@ class BpfIntercept : public Intercept {
     const absl::StatusOr<uint64_t> cookie = ns.Cookie();
     if (!cookie.ok()) return cookie.status();
     absl::MutexLock lock(&mutex_);
-    if (skeleton_ == nullptr) return absl::FailedPreconditionError("the redirection is gone");
+    if (detached_) return absl::FailedPreconditionError("the redirection is gone");
     skeleton_->bss->netns_cookie = *cookie;
     return absl::OkStatus();
   }
@@ -70,7 +70,6 @@ class BpfIntercept : public Intercept {
   void Leave(const Address& to) override {
     const std::map<uint32_t, int64_t> refused = Refused(to);
     absl::MutexLock lock(&mutex_);
-    if (skeleton_ == nullptr) return;
     const BpfAddress key = ToBpf(to);
     bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.edges), &key);
     BpfOriginal of = {key, 0};
@@ -86,7 +85,7 @@ class BpfIntercept : public Intercept {
     BpfRelay relay;
     {
       absl::MutexLock lock(&mutex_);
-      if (skeleton_ == nullptr) return absl::OkStatus();
+      if (detached_) return absl::OkStatus();
       if (bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.edges), &key, &relay) != 0) {
         return absl::NotFoundError("the edge is not redirected");
       }
@@ -97,12 +96,11 @@ class BpfIntercept : public Intercept {
 
   absl::Status SetProcesses(const std::set<pid_t>& pids) override {
     absl::MutexLock lock(&mutex_);
-    return skeleton_ == nullptr ? absl::OkStatus() : processes_.Set(skeleton_->maps.processes, pids);
+    return detached_ ? absl::OkStatus() : processes_.Set(skeleton_->maps.processes, pids);
   }
 
   std::optional<Original> TakeOriginal(const Address& source) override {
     absl::MutexLock lock(&mutex_);
-    if (skeleton_ == nullptr) return std::nullopt;
     const BpfAddress key = ToBpf(source);
     const int map = bpf_map__fd(skeleton_->maps.by_source);
     BpfOriginal original;
@@ -114,7 +112,6 @@ class BpfIntercept : public Intercept {
   std::map<uint32_t, int64_t> Refused(const Address& to) override {
     absl::MutexLock lock(&mutex_);
     std::map<uint32_t, int64_t> refused;
-    if (skeleton_ == nullptr) return refused;
     const int map = bpf_map__fd(skeleton_->maps.refused);
     BpfOriginal key;
     for (bool more = bpf_map_get_next_key(map, nullptr, &key) == 0; more;
@@ -131,7 +128,7 @@ class BpfIntercept : public Intercept {
     BpfRefusal refusal = {};
     {
       absl::MutexLock lock(&mutex_);
-      if (skeleton_ == nullptr) return refusing ? absl::FailedPreconditionError("the redirection is gone") : absl::OkStatus();
+      if (detached_) return refusing ? absl::FailedPreconditionError("the redirection is gone") : absl::OkStatus();
       const int map = bpf_map__fd(skeleton_->maps.refusals);
       const bool known = bpf_map_lookup_elem(map, &door, &refusal) == 0;
       if (!refusing && (!known || refusal.on == 0)) return absl::OkStatus();
@@ -146,14 +143,13 @@ class BpfIntercept : public Intercept {
     absl::MutexLock lock(&mutex_);
     const uint16_t door = htons(port4);
     BpfRefusal refusal = {};
-    if (skeleton_ == nullptr || bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.refusals), &door, &refusal) != 0) return 0;
+    if (bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.refusals), &door, &refusal) != 0) return 0;
     return static_cast<int64_t>(refusal.count);
   }
 
   std::map<uint32_t, int64_t> Attempts(uint16_t port4) override {
     absl::MutexLock lock(&mutex_);
     std::map<uint32_t, int64_t> attempts;
-    if (skeleton_ == nullptr) return attempts;
     const int map = bpf_map__fd(skeleton_->maps.attempts);
     BpfAttempt key;
     for (bool more = bpf_map_get_next_key(map, nullptr, &key) == 0; more;
@@ -168,7 +164,7 @@ class BpfIntercept : public Intercept {
   void Detach() override {
     absl::MutexLock lock(&mutex_);
     links_.Detach();
-    skeleton_.reset();
+    detached_ = true;
   }
 
  private:
@@ -177,7 +173,7 @@ class BpfIntercept : public Intercept {
   template <typename Key, typename Value>
   absl::Status Update(bpf_map* Maps::*which, const Key& key, const Value& value, uint64_t flags = BPF_ANY) {
     absl::MutexLock lock(&mutex_);
-    if (skeleton_ == nullptr) return absl::FailedPreconditionError("the redirection is gone");
+    if (detached_) return absl::FailedPreconditionError("the redirection is gone");
     if (bpf_map_update_elem(bpf_map__fd(skeleton_->maps.*which), &key, &value, flags) != 0 &&
         !(flags == BPF_NOEXIST && errno == EEXIST)) {
       return absl::ErrnoToStatus(errno, "cannot write a BPF map");
@@ -191,8 +187,9 @@ class BpfIntercept : public Intercept {
   }
 
   absl::Mutex mutex_;
-  BpfPrograms<intercept> skeleton_;
+  const BpfPrograms<intercept> skeleton_;
   BpfLinks links_;
+  bool detached_ = false;  // nothing is redirected any more; what was, and what was counted, can be read
   BpfProcesses processes_;
 };
 

@@ -51,7 +51,8 @@ class Intercept {
   virtual int64_t FaultRefused(uint16_t port4) = 0;
   // Connects that were meant for `port4`, whatever became of them, by process, as for Refused.
   virtual std::map<uint32_t, int64_t> Attempts(uint16_t port4) = 0;
-  // Detaches every link. Idempotent; the same happens on destruction.
+  // Detaches every link. What was redirected before, and what was counted, can be asked for until destruction, which does the
+  // same. Idempotent.
   virtual void Detach() = 0;
 };
 

@@ -242,6 +242,22 @@ TEST_F(InterceptTest, DetachedRedirectsNothing) {
   EXPECT_EQ(Connections(), 0);
 }
 
+TEST_F(InterceptTest, WhatWasCountedCanBeReadWhenAllIsClosed) {
+  Server server(own_, AF_INET);
+  Redirect(server.address, own_, cgroup_->path());
+  RunClient(server.address, Inside());
+  server.Stop();
+  for (int i = 0; i < 500 && RunClient(server.address, Inside()).error != ECONNREFUSED; ++i) absl::SleepFor(absl::Milliseconds(5));
+  const EdgeStats before = relay_->Stats("edge");
+  EXPECT_GT(before.attempts(), 0);
+  EXPECT_GT(before.refused(), 0);
+  intercept_->Detach();
+  std::atomic<bool> at_once = true;
+  relay_->Close(absl::ZeroDuration(), at_once);
+  EXPECT_EQ(relay_->Stats("edge").attempts(), before.attempts());
+  EXPECT_EQ(relay_->Stats("edge").refused(), before.refused());
+}
+
 TEST_F(InterceptTest, WorksInsideAnotherNetworkNamespace) {
   OwnNamespace other;
   Server inside(*other.ns, AF_INET);

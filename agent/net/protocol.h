@@ -93,6 +93,7 @@ class Protocol {
 
   virtual size_t HeldToDependency() const = 0;  // bytes, and what is kept with them
   virtual size_t HeldToService() const = 0;
+  virtual size_t OwnToService() const = 0;  // of those, what we say
   // An answer is yet to be given on which the service would not wait if it were told that the dependency closed.
   virtual bool OwesAnswer() const = 0;
   // No call is open and none has begun.

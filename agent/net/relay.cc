@@ -68,11 +68,14 @@ void Relay::Close(absl::Duration drain, const std::atomic<bool>& at_once) {
   const int64_t deadline = BootNanos() + absl::ToInt64Nanoseconds(drain);
   size_t left = 1;
   while (left > 0) {
-    loop_->Do([&] { left = loop_->CloseIdle(); });
+    loop_->Do([&] { left = loop_->CloseIdle(/*at_last=*/false); });
     if (left == 0 || at_once || BootNanos() >= deadline) break;
     absl::SleepFor(absl::Milliseconds(5));
   }
-  loop_->Do([&] { loop_->CutAll(); });
+  loop_->Do([&] {
+    loop_->CloseIdle(/*at_last=*/true);
+    loop_->CutAll();
+  });
 }
 
 }  // namespace squall

@@ -53,13 +53,14 @@ struct RelayEdge {
 
 struct Connection {
   Connection(RelayEdge* of, uint64_t number, bool parse, int64_t now, CallObserver observer)
-      : id(number), edge(of), shape(&of->shape, number), conversation(parse, now, &of->requests, std::move(observer)) {}
+      : id(number), opened_ns(now), edge(of), shape(&of->shape, number), conversation(parse, now, &of->requests, std::move(observer)) {}
   // What is on its way there.
   Shaper& Toward(Way way) { return shape.Toward(way); }
   // The socket that bytes of that way are written to. Empty: it was reset, or is not connected yet.
   Fd& SocketOf(Way way) { return way == Way::kToService ? service : dependency; }
 
   const uint64_t id;
+  const int64_t opened_ns;
   RelayEdge* edge;
   Fd service;     // accepted
   Fd dependency;  // connected

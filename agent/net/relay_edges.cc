@@ -24,7 +24,7 @@ absl::StatusOr<Listener> Listen(const NetNamespace& ns, const Address& at) {
   if (at.Family() == AF_INET6) setsockopt(fd->get(), IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
   sockaddr_storage storage;
   socklen_t length = at.ToSockaddr(storage);
-  if (bind(fd->get(), reinterpret_cast<sockaddr*>(&storage), length) != 0 || listen(fd->get(), 4096) != 0) {
+  if (bind(fd->get(), reinterpret_cast<sockaddr*>(&storage), length) != 0 || listen(fd->get(), RelayLoop::kBacklog) != 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("the relay cannot listen on ", at.ToString()));
   }
   length = sizeof(storage);
@@ -91,6 +91,13 @@ absl::Status RelayLoop::Open(const Relay::EdgeOptions& options, const NetNamespa
   RelayEdge& edge = edges_[options.name];
   CloseListeners(edge);
   for (const uint64_t id : ConnectionsOf(edge)) End(id, STILL_OPEN, /*orderly=*/false);
+  if (edge.intercept != nullptr && !edge.relay_at) {
+    while (!edge.upstreams.empty()) DropUpstream(edge, edge.upstreams.back());
+    for (const uint16_t port : edge.any_ports) {
+      AddRefused(edge.intercept->Refused(AnyAddress(port)), edge.stats);
+      edge.intercept->Leave(AnyAddress(port));
+    }
+  }
   edge.upstreams.clear();
   edge.any_ports.clear();
   edge.name = options.name;
@@ -119,21 +126,23 @@ absl::Status RelayLoop::SetAddresses(const std::string& name, const std::vector<
   if (closing_) return absl::OkStatus();
   if (edge->relay_at) {
     // The relay stands in for the service's own choice: what is no longer the dependency's is not called.
-    std::vector<std::shared_ptr<EdgeUpstream>> before;
-    before.swap(edge->upstreams);
+    const bool has_v4 = std::any_of(to.begin(), to.end(), [](const Address& address) { return address.IsV4(); });
+    std::vector<std::shared_ptr<EdgeUpstream>> after;
     for (const Address& address : to) {
-      const auto known = std::find_if(before.begin(), before.end(), [&](const auto& upstream) {
-        return upstream->watch.address() == address;
-      });
-      const absl::Status added = known == before.end() ? AddUpstream(*edge, address) : absl::OkStatus();
-      if (known != before.end()) edge->upstreams.push_back(*known);
-      if (!added.ok()) return added;
+      absl::StatusOr<std::shared_ptr<EdgeUpstream>> upstream = FindUpstream(*edge, address);
+      if (*upstream == nullptr) upstream = MakeUpstream(*edge, address);
+      if (!upstream.ok() && !address.IsV4() && has_v4) continue;  // no IPv6 here: nobody would connect there
+      if (!upstream.ok()) return upstream.status();
+      after.push_back(*std::move(upstream));
     }
+    edge->upstreams = std::move(after);
   }
   for (const Address& address : to) {
     if (edge->relay_at || FindUpstream(*edge, address) != nullptr) continue;
     if (address.IsAny()) {
-      edge->any_ports.push_back(address.port);
+      std::vector<uint16_t>& ports = edge->any_ports;
+      if (std::find(ports.begin(), ports.end(), address.port) != ports.end()) continue;
+      ports.push_back(address.port);
       const absl::Status redirected = edge->intercept->Redirect(address, edge->port4, edge->port6);
       if (!redirected.ok()) return redirected;
       continue;
@@ -158,13 +167,18 @@ std::shared_ptr<EdgeUpstream> RelayLoop::FindUpstream(const RelayEdge& edge, con
   return nullptr;
 }
 
-absl::Status RelayLoop::AddUpstream(RelayEdge& edge, const Address& to) {
+absl::StatusOr<std::shared_ptr<EdgeUpstream>> RelayLoop::MakeUpstream(const RelayEdge& edge, const Address& to) {
   const auto local = std::find_if(edge.upstreams.begin(), edge.upstreams.end(),
                                   [](const auto& upstream) { return upstream->watch.IsLocal(); });
   absl::StatusOr<Upstream> watch =
       Upstream::Watch(*edge.ns, to, local == edge.upstreams.end() ? nullptr : &(*local)->watch);
   if (!watch.ok()) return watch.status();
-  auto upstream = std::make_shared<EdgeUpstream>(EdgeUpstream{*std::move(watch), false, BootNanos()});
+  return std::make_shared<EdgeUpstream>(EdgeUpstream{*std::move(watch), false, BootNanos()});
+}
+
+absl::Status RelayLoop::AddUpstream(RelayEdge& edge, const Address& to) {
+  absl::StatusOr<std::shared_ptr<EdgeUpstream>> upstream = MakeUpstream(edge, to);
+  if (!upstream.ok()) return upstream.status();
   if (!edge.relay_at) {
     // It was one of any address of another edge until now.
     for (auto& [name, other] : edges_) {
@@ -179,7 +193,7 @@ absl::Status RelayLoop::AddUpstream(RelayEdge& edge, const Address& to) {
     const absl::Status redirected = edge.intercept->Redirect(to, edge.port4, edge.port6);
     if (!redirected.ok()) return redirected;
   }
-  edge.upstreams.push_back(std::move(upstream));
+  edge.upstreams.push_back(*std::move(upstream));
   return absl::OkStatus();
 }
 
@@ -227,11 +241,8 @@ absl::Status RelayLoop::SetFault(const Fault& fault, uint64_t seed) {
     return absl::OkStatus();
   }
   if (fault.has_refuse()) {
-    if (!edge->relay_at) return edge->intercept->SetFaultRefusing(edge->listeners.front().at.port, true);
-    // Whoever is connected already goes on.
-    std::vector<int> listening;
-    for (const Listener& listener : edge->listeners) listening.push_back(listener.fd.get());
-    for (const int fd : listening) Accept(*edge, fd);
+    if (!edge->relay_at) return edge->intercept->SetFaultRefusing(edge->port4, true);
+    AcceptAll(*edge);  // whoever is connected already goes on
     edge->shape.counts[Fault::kRefuse] = FaultCount();
     edge->refuse = true;
     edge->failed_before = FailedConnects();
@@ -251,7 +262,7 @@ absl::Status RelayLoop::ClearFault(const std::string& name, Fault::KindCase kind
   RelayEdge* edge = FindEdge(name);
   if (edge == nullptr) return absl::OkStatus();
   if (kind == Fault::kRefuse && !edge->relay_at) {
-    return closing_ ? absl::OkStatus() : edge->intercept->SetFaultRefusing(edge->listeners.front().at.port, false);
+    return closing_ ? absl::OkStatus() : edge->intercept->SetFaultRefusing(edge->port4, false);
   }
   if (kind == Fault::kRefuse && edge->refuse) {
     edge->refuse = false;
@@ -306,8 +317,8 @@ Evidence RelayLoop::FaultEvidence(const std::string& name, Fault::KindCase kind)
   if (kind == Fault::kRefuse && edge->relay_at) {
     if (edge->refuse) evidence.set_refused(FailedConnects() - edge->failed_before);
     evidence.set_refused_of_all(true);
-  } else if (kind == Fault::kRefuse && !edge->listeners.empty()) {
-    evidence.set_refused(edge->intercept->FaultRefused(edge->listeners.front().at.port));
+  } else if (kind == Fault::kRefuse) {
+    evidence.set_refused(edge->intercept->FaultRefused(edge->port4));
   }
   evidence.set_achieved_p50_ns(count.achieved.Quantile(0.5));
   evidence.set_achieved_p99_ns(count.achieved.Quantile(0.99));
@@ -338,8 +349,8 @@ EdgeStats RelayLoop::Stats(const std::string& name) {
   if (edge->intercept != nullptr) {
     for (const auto& upstream : edge->upstreams) AddRefused(edge->intercept->Refused(upstream->watch.address()), stats);
     for (const uint16_t port : edge->any_ports) AddRefused(edge->intercept->Refused(AnyAddress(port)), stats);
-    if (!edge->relay_at && !edge->listeners.empty()) {
-      for (const auto& [process, count] : edge->intercept->Attempts(edge->listeners.front().at.port)) {
+    if (!edge->relay_at) {
+      for (const auto& [process, count] : edge->intercept->Attempts(edge->port4)) {
         stats.set_attempts(stats.attempts() + count);
         if (process != 0) (*stats.mutable_attempts_by())[process] += count;
       }
@@ -349,7 +360,10 @@ EdgeStats RelayLoop::Stats(const std::string& name) {
 }
 
 void RelayLoop::StopListening() {
-  for (auto& [name, edge] : edges_) CloseListeners(edge);
+  for (auto& [name, edge] : edges_) {
+    AcceptAll(edge);  // closing a listener resets those who wait there
+    CloseListeners(edge);
+  }
   closing_ = true;
 }
 
@@ -380,6 +394,14 @@ absl::Status RelayLoop::OpenListener(RelayEdge& edge, const Address& at) {
 void RelayLoop::CloseListeners(RelayEdge& edge) {
   for (const Listener& listener : edge.listeners) listening_.erase(listener.fd.get());
   edge.listeners.clear();
+}
+
+void RelayLoop::AcceptAll(RelayEdge& edge) {
+  std::vector<int> listening;
+  for (const Listener& listener : edge.listeners) listening.push_back(listener.fd.get());
+  for (const int fd : listening) {
+    for (int i = 0; i < kBacklog / kAcceptsInARow && listening_.count(fd) > 0; ++i) Accept(edge, fd);
+  }
 }
 
 void RelayLoop::PauseListener(RelayEdge& edge, int fd) {

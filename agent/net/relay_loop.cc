@@ -18,6 +18,7 @@ namespace {
 constexpr int64_t kLookAtUpstreamsNs = 5'000'000;
 constexpr int kWritesInARow = 256;  // of one connection, before others have a turn
 constexpr int64_t kLingerNs = 2'000'000'000;
+constexpr int64_t kFreshNs = 500'000'000;  // a connection that was just made
 
 void SetLinger(int fd, bool reset_on_close) {
   const linger value = {reset_on_close ? 1 : 0, 0};
@@ -71,7 +72,7 @@ void RelayLoop::Run() {
   while (!stop_) {
     const int64_t now = BootNanos();
     int64_t wake_at = next_look_ns_;
-    if (!due_.empty()) wake_at = std::min(wake_at, due_.top().at_ns);
+    if (!due_.empty()) wake_at = std::min(wake_at, due_.begin()->first);
     for (auto& [name, edge] : edges_) {
       for (const Way way : kBothWays) {
         if (const Bucket* bucket = edge.shape.BucketOf(way)) wake_at = std::min(wake_at, bucket->WakeAt());
@@ -140,7 +141,7 @@ void RelayLoop::HandleEvent(uint32_t events, uint64_t data) {
 }
 
 void RelayLoop::Accept(RelayEdge& edge, int listener) {
-  for (int i = 0; i < 256; ++i) {
+  for (int i = 0; i < kAcceptsInARow; ++i) {
     sockaddr_storage storage;
     socklen_t length = sizeof(storage);
     Fd fd(accept4(listener, reinterpret_cast<sockaddr*>(&storage), &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
@@ -293,14 +294,14 @@ bool RelayLoop::MayRead(Connection& connection, Way way) {
   const Shaper& shaper = connection.Toward(way);
   if (shaper.end_read() || shaper.Full() || conversation.Broken()) return false;
   if (way == Way::kToService) return conversation.WantsFromDependency();
-  // What the service sends may be answered by us: then it has to take the answers.
-  const bool answers = connection.edge->requests.Active() && connection.Toward(Way::kToService).Full();
-  return conversation.WantsFromService() && !answers;
+  return conversation.WantsFromService();
 }
 
 bool RelayLoop::PassOn(Connection& connection, int64_t now_ns) {
   bool any = false;
   for (const Way way : kBothWays) {
+    // Answers of ours, too, have to be taken: the conversation holds few of them, and then wants no more.
+    if (connection.Toward(way).Full()) continue;
     const Conversation::Output output =
         way == Way::kToDependency ? connection.conversation.TakeToDependency() : connection.conversation.TakeToService();
     if (connection.Toward(way).end_read()) continue;  // it was reset meanwhile
@@ -336,7 +337,7 @@ void RelayLoop::Move(uint64_t id) {
   if (connection.connected) {
     if (!Write(connection, Way::kToDependency) || !Write(connection, Way::kToService)) return;
     if (connection.Toward(Way::kToDependency).end_written() && connection.Toward(Way::kToService).end_written()) {
-      return End(id, connection.Toward(Way::kToService).end_read() ? PEER_LEFT : CALLER_LEFT, /*orderly=*/true);
+      return End(id, PEER_LEFT, /*orderly=*/true);
     }
   } else if (connection.edge->shape.Get(Stage::kBlackhole) != nullptr) {
     // What is held back before the connection is made counts, too.
@@ -381,8 +382,8 @@ bool RelayLoop::Write(Connection& connection, Way way) {
     }
     if (size < 0) return Broken(connection, Back(way));
     const auto written = static_cast<size_t>(size);
-    if (way == Way::kToService) connection.conversation.Written(written, now);
     shaper.Wrote(written, now);
+    if (way == Way::kToService) connection.conversation.Written(written, now);
   }
   return true;
 }
@@ -465,19 +466,18 @@ void RelayLoop::Set(int fd, uint32_t& current, uint32_t wanted, uint64_t data) {
 
 void RelayLoop::WakeAt(Connection& connection, int64_t at_ns) {
   if (at_ns >= connection.wake_ns) return;
+  due_.erase({connection.wake_ns, connection.id});
   connection.wake_ns = at_ns;
-  due_.push({at_ns, connection.id});
+  due_.insert({at_ns, connection.id});
 }
 
 void RelayLoop::MoveDue() {
   const int64_t now = BootNanos();
-  while (!due_.empty() && due_.top().at_ns <= now) {
-    const Due due = due_.top();
-    due_.pop();
-    const auto found = connections_.find(due.connection);
-    if (found == connections_.end() || found->second->wake_ns != due.at_ns) continue;
-    found->second->wake_ns = kNever;
-    Move(due.connection);
+  while (!due_.empty() && due_.begin()->first <= now) {
+    const uint64_t id = due_.begin()->second;
+    due_.erase(due_.begin());
+    connections_.at(id)->wake_ns = kNever;
+    Move(id);
   }
 }
 
@@ -490,14 +490,17 @@ void RelayLoop::End(uint64_t id, CallResult result, bool orderly) {
     if (connection.service) SetLinger(connection.service.get(), false);
     if (connection.dependency) SetLinger(connection.dependency.get(), false);
   }
+  due_.erase({connection.wake_ns, id});
   connections_.erase(found);
 }
 
-size_t RelayLoop::CloseIdle() {
+size_t RelayLoop::CloseIdle(bool at_last) {
   std::vector<uint64_t> idle;
+  const int64_t now = BootNanos();
   for (const auto& [id, connection] : connections_) {
     const bool holds = !connection->Toward(Way::kToService).Empty() || !connection->Toward(Way::kToDependency).Empty();
-    if ((connection->conversation.Idle() && !holds) || connection->lingers_until_ns > 0) idle.push_back(id);
+    const bool fresh = !at_last && connection->conversation.Requests() == 0 && now - connection->opened_ns < kFreshNs;
+    if ((connection->conversation.Idle() && !holds && !fresh) || connection->lingers_until_ns > 0) idle.push_back(id);
   }
   for (const uint64_t id : idle) End(id, PEER_LEFT, /*orderly=*/true);
   return connections_.size();

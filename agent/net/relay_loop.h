@@ -3,14 +3,16 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <queue>
+#include <set>
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
@@ -24,6 +26,8 @@ namespace squall {
 // relay_loop.cc what is done to connections.
 class RelayLoop {
  public:
+  static constexpr int kBacklog = 4096;  // of a listener
+
   explicit RelayLoop(Relay::CallSink sink);
   ~RelayLoop();
 
@@ -40,19 +44,15 @@ class RelayLoop {
   int64_t ResetConnections(const std::string& name);
   EdgeStats Stats(const std::string& name);
   void StopListening();
-  // Closes idle connections; returns how many are left.
-  size_t CloseIdle();
+  // Closes idle connections; returns how many are left. Those that were just made are about to be used: not idle yet, but
+  // `at_last`.
+  size_t CloseIdle(bool at_last);
   void CutAll();
 
  private:
   struct Work {
     absl::FunctionRef<void()>* work;
     absl::Notification* done;
-  };
-  struct Due {
-    int64_t at_ns;
-    uint64_t connection;
-    bool operator>(const Due& other) const { return at_ns > other.at_ns; }
   };
   // What epoll hands back: the kind of descriptor in the low bits, the connection or listener above.
   enum class Tag : uint64_t { kWake = 0, kListener = 1, kService = 2, kDependency = 3 };
@@ -68,12 +68,16 @@ class RelayLoop {
   std::vector<uint64_t> ConnectionsOf(const RelayEdge& edge) const;
   absl::Status OpenListener(RelayEdge& edge, const Address& at);
   void CloseListeners(RelayEdge& edge);
+  static constexpr int kAcceptsInARow = 256;
+  // Those who wait at its listeners now.
+  void AcceptAll(RelayEdge& edge);
   // Until the next look: it would be reported for ever.
   void PauseListener(RelayEdge& edge, int fd);
   // What listens for redirected connects or at relay_at.
   absl::Status OpenListeners(RelayEdge& edge);
   // Null: the edge has no such address.
   std::shared_ptr<EdgeUpstream> FindUpstream(const RelayEdge& edge, const Address& to) const;
+  static absl::StatusOr<std::shared_ptr<EdgeUpstream>> MakeUpstream(const RelayEdge& edge, const Address& to);
   absl::Status AddUpstream(RelayEdge& edge, const Address& to);
   // REQUIRES: the edge is redirected.
   void DropUpstream(RelayEdge& edge, const std::shared_ptr<EdgeUpstream>& upstream);
@@ -133,7 +137,7 @@ class RelayLoop {
   std::map<std::string, RelayEdge> edges_;
   std::unordered_map<int, RelayEdge*> listening_;
   std::unordered_map<uint64_t, std::unique_ptr<Connection>> connections_;
-  std::priority_queue<Due, std::vector<Due>, std::greater<Due>> due_;
+  std::set<std::pair<int64_t, uint64_t>> due_;  // when, and which connection; one entry for each
   char read_buffer_[64 << 10];
 };
 

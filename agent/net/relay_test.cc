@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -258,6 +259,37 @@ TEST_F(RelayTest, ClosingLetsIdleConnectionsGoAndCutsBusyOnes) {
   EXPECT_EQ(relay_.Stats("edge").cut(), 1);
 }
 
+TEST_F(RelayTest, ClosingTakesThoseWhoHaveJustConnected) {
+  Open();
+  Fd first, second;
+  std::atomic<int> taken = 0;
+  // On the relay's thread, so that nobody accepts the second one meanwhile.
+  ASSERT_TRUE(relay_.HandOver("edge", [&](Fd, const Address&) {
+    if (taken++ > 0) return;
+    EXPECT_EQ(Connect(relay_port_, second), 0);
+    relay_.Close(absl::ZeroDuration(), at_once_);
+  }).ok());
+  ASSERT_EQ(Connect(relay_port_, first), 0);
+  EXPECT_TRUE(Eventually([&] { return taken == 2; }));
+}
+
+TEST_F(RelayTest, ClosingGivesNewConnectionsTimeForTheirFirstRequest) {
+  Open();
+  Fd client, server;
+  ConnectThrough(client, server);
+  std::thread closing([&] { relay_.Close(absl::Seconds(20), at_once_); });
+  ASSERT_TRUE(Eventually([&] {
+    Fd none;
+    return Connect(relay_port_, none) == ECONNREFUSED;
+  }));
+  Send(client.get(), kGet);
+  EXPECT_EQ(ReadSome(server.get()), kGet);
+  Send(server.get(), kAnswer);
+  EXPECT_EQ(ReadSome(client.get()), kAnswer);
+  closing.join();
+  EXPECT_EQ(relay_.Stats("edge").cut(), 0);
+}
+
 TEST_F(RelayTest, ClosingWaitsForBusyOnesNoLongerThanUntilItMustEndAtOnce) {
   Open();
   Fd busy, busy_server;
@@ -291,6 +323,56 @@ TEST_F(RelayTest, MuchDataPassesWhole) {
   }
   sender.join();
   EXPECT_EQ(got, kSize);
+}
+
+TEST_F(RelayTest, OwnAnswersThatNobodyTakesAreNotPiledUp) {
+  Open();
+  Fd client, server;
+  ConnectThrough(client, server);
+  Fault stall, http;
+  stall.mutable_stall()->set_edge("edge");
+  http.mutable_http()->set_edge("edge");
+  http.mutable_http()->set_status(503);
+  http.mutable_http()->set_percent(100);
+  http.mutable_http()->set_body(std::string(64 << 10, 'x'));
+  ASSERT_TRUE(relay_.SetFault(stall, 1).ok());
+  ASSERT_TRUE(relay_.SetFault(http, 1).ok());
+  std::string requests;
+  for (int i = 0; i < 2000; ++i) requests += kGet;
+  Send(client.get(), requests);
+  const auto answers = [&] { return relay_.FaultEvidence("edge", Fault::kHttp).calls(); };
+  ASSERT_TRUE(Eventually([&] { return answers() > 0; }));
+  for (int i = 0; i < 200; ++i) ASSERT_TRUE(relay_.SetFault(Delay(1, DIRECTION_REQUEST), 1).ok());  // moves it
+  EXPECT_LT(answers(), 150);
+  ASSERT_TRUE(relay_.ClearFault("edge", Fault::kStall).ok());
+  std::thread reader([&] {
+    char buffer[65536];
+    while (read(client.get(), buffer, sizeof(buffer)) > 0) {
+    }
+  });
+  EXPECT_TRUE(Eventually([&] { return Calls().size() == 2000; }));
+  shutdown(client.get(), SHUT_RDWR);
+  reader.join();
+}
+
+TEST_F(RelayTest, AddressesStayWhenNewOnesCannotBeWatched) {
+  Open();
+  rlimit limit;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlimit none = {3, limit.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const absl::Status status = relay_.SetAddresses("edge", {Local(upstream_port_), Local(1)});
+  setrlimit(RLIMIT_NOFILE, &limit);
+  EXPECT_FALSE(status.ok());
+  Fd client, server;
+  ConnectThrough(client, server);
+  Send(client.get(), "x");
+  EXPECT_EQ(ReadSome(server.get()), "x");
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  EXPECT_FALSE(relay_.SetAddresses("edge", {Local(1), Local(upstream_port_)}).ok());
+  setrlimit(RLIMIT_NOFILE, &limit);
+  Fd other, other_server;
+  ConnectThrough(other, other_server);
 }
 
 TEST_F(RelayTest, AddressThatIsTakenIsAClearError) {

@@ -80,6 +80,7 @@ void Shaper::PutEnd(End end, int64_t now_ns) {
   if (end_read_ && end == End::kFin) return;
   // A reset may follow a FIN; where that is still held it takes its place.
   if (!held_.empty() && held_.back().end != End::kNone) held_.pop_back();
+  released_ = std::min(released_, held_.size());
   Chunk chunk;
   chunk.end = end;
   end_read_ = true;
@@ -104,10 +105,29 @@ void Shaper::Take(Chunk chunk, int64_t now_ns) {
 
 Shaper::Ready Shaper::Next(int64_t now_ns) {
   wake_ns_ = kNever;
+  NoteReleased(now_ns);
   const Ready ready = Look(now_ns);
-  if (ready.bytes.empty() && ready.end == End::kNone) return ready;
-  wake_ns_ = 0;
+  if (!ready.bytes.empty() || ready.end != End::kNone) {
+    wake_ns_ = 0;
+  } else if (released_ < held_.size()) {
+    wake_ns_ = std::min(wake_ns_, held_[released_].release_ns);
+  }
   return ready;
+}
+
+// What latency has let go may wait for other faults, which is not its doing.
+void Shaper::NoteReleased(int64_t now_ns) {
+  for (; released_ < held_.size() && held_[released_].release_ns <= now_ns; ++released_) {
+    const Chunk& chunk = held_[released_];
+    if (chunk.delayed && chunk.end == End::kNone) {
+      of_->edge_->Count(Stage::kLatency).achieved.Add(now_ns - chunk.read_ns);
+    }
+  }
+}
+
+void Shaper::Pop() {
+  held_.pop_front();
+  if (released_ > 0) --released_;
 }
 
 Shaper::Ready Shaper::Look(int64_t now_ns) {
@@ -197,7 +217,6 @@ void Shaper::Wrote(size_t bytes, int64_t now_ns) {
   EdgeShape& edge = *of_->edge_;
   const auto size = static_cast<int64_t>(bytes);
   Chunk& chunk = held_.front();
-  if (chunk.written == 0 && chunk.delayed) edge.Count(Stage::kLatency).achieved.Add(now_ns - chunk.read_ns);
   chunk.written += bytes;
   held_bytes_ -= bytes;
   written_ += size;
@@ -215,7 +234,7 @@ void Shaper::Wrote(size_t bytes, int64_t now_ns) {
       next_piece_ns_ = now_ns + Nanos(slice->fault.slice().delay());
     }
   }
-  if (chunk_over) held_.pop_front();
+  if (chunk_over) Pop();
   if (Bucket* bucket = edge.BucketOf(way_)) {
     bucket->Took(of_->id_, bytes, held_bytes_ > 0, now_ns);
     Evidence& seen = edge.Count(Stage::kBandwidth).seen;
@@ -226,7 +245,7 @@ void Shaper::Wrote(size_t bytes, int64_t now_ns) {
 }
 
 void Shaper::WroteEnd() {
-  held_.pop_front();
+  Pop();
   end_written_ = true;
 }
 
@@ -237,6 +256,7 @@ void Shaper::Blocked() {
 void Shaper::Drop() {
   Blocked();
   held_.clear();
+  released_ = 0;
   held_bytes_ = 0;
   wake_ns_ = kNever;
 }

@@ -129,6 +129,8 @@ class Shaper {
     End end = End::kNone;
   };
   void Take(Chunk chunk, int64_t now_ns);
+  void NoteReleased(int64_t now_ns);
+  void Pop();
   Ready Look(int64_t now_ns);
   // How many bytes the faults that let only so many pass leave; 0: none, now or until one of them is taken away.
   int64_t Left(int64_t now_ns);
@@ -137,6 +139,7 @@ class Shaper {
   ConnectionShape* of_;
   Way way_;
   std::deque<Chunk> held_;
+  size_t released_ = 0;  // so many of those are known to be let go by latency
   size_t held_bytes_ = 0;
   int64_t put_ = 0;      // bytes since the beginning
   int64_t written_ = 0;  // of those

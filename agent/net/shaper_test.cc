@@ -126,6 +126,26 @@ TEST(Latency, ActsOnEachArrivalAndDoesNotAddUp) {
   EXPECT_EQ(Take(shaper, scene.now + 70 * kMs), "$");
 }
 
+TEST(Latency, AchievedIsWithoutWhatOtherFaultsAdd) {
+  for (const Fault& other : {Silent(0), Thin(1), Drip(1, 0, 1000), Gone()}) {
+    Scene scene;
+    Shaper& shaper = scene.Connect().Toward(Way::kToService);
+    scene.Set(Slow(50));
+    scene.Set(other);
+    for (int i = 0; i < 20; ++i) shaper.Put("some bytes", scene.now + i * kMs);
+    scene.now += 19 * kMs;
+    Take(shaper, scene.now);
+    while (shaper.WakeAt() <= scene.now + 60 * kMs) {
+      scene.now = shaper.WakeAt();
+      Take(shaper, scene.now);
+    }
+    Take(shaper, scene.now + kSecond);
+    const Histogram& achieved = scene.edge.Count(Stage::kLatency).achieved;
+    EXPECT_NEAR(static_cast<double>(achieved.Quantile(0.99)), 50 * kMs, kMs) << other.kind_case();
+    EXPECT_NEAR(static_cast<double>(achieved.Quantile(0.01)), 50 * kMs, kMs) << other.kind_case();
+  }
+}
+
 TEST(Latency, LeavesConnectionsThatWereNotDrawnAlone) {
   Scene scene;
   scene.Set(Slow(50, 0, 30));

@@ -19,6 +19,9 @@ void Check(bool holds, const char* what) {
   abort();
 }
 
+// What waits on either way, with what the last read made of it.
+constexpr size_t kMost = 8 << 20;
+
 struct Input {
   int what = 0;
   std::string bytes;
@@ -58,9 +61,15 @@ struct Side {
   explicit Side(RequestFaults* faults)
       : conversation(/*parse=*/true, 0, faults,
                      [this](const SeenCall& call) { calls.emplace_back(call.status, static_cast<int>(call.result)); }) {}
+  bool reads = true;  // the service; else what is for it waits, as behind a way that is full
+
   void Take(int64_t now) {
-    to_dependency += conversation.TakeToDependency().bytes;
+    const std::string up = conversation.TakeToDependency().bytes;
+    Check(up.size() <= kMost, "no more is held for the dependency than is allowed");
+    to_dependency += up;
+    if (!reads) return;
     const std::string bytes = conversation.TakeToService().bytes;
+    Check(bytes.size() <= kMost, "no more is held for the service than is allowed");
     to_service += bytes;
     conversation.Written(bytes.size(), now);
   }
@@ -142,6 +151,9 @@ void WithFaults(const std::vector<Input>& steps) {
         conversation.Forget(kind, now);
         break;
       }
+      case kWrite:
+        side.reads = detail % 2 == 0;
+        break;
       default:
         break;
     }
@@ -152,6 +164,7 @@ void WithFaults(const std::vector<Input>& steps) {
     faults.Clear(kind);
     conversation.Forget(kind, now);
   }
+  side.reads = true;
   side.Take(now);
   conversation.FromService("", now);
   for (int i = 0; i < 3; ++i) {
