@@ -298,23 +298,8 @@ void AddCpu(const Scenario& scenario, const Cpu& cpu, Page& page) {
 void AddFault(const Scenario& scenario, const PlannedFault& planned, absl::Duration baseline, Page& page) {
   const Fault& fault = *planned.fault;
   const std::string time = Clock(baseline + planned.at);
-  switch (fault.kind_case()) {
-    case Fault::kLatency:
-    case Fault::kBandwidth:
-    case Fault::kStall:
-    case Fault::kSlice:
-    case Fault::kLimitData:
-    case Fault::kReset:
-    case Fault::kRefuse:
-    case Fault::kBlackhole:
-    case Fault::kPartition:
-    case Fault::kLoss:
-    case Fault::kDuplicate:
-    case Fault::kReorder:
-    case Fault::kCorrupt:
-    case Fault::kHttp:
-    case Fault::kGrpc:
-    case Fault::kTls: {
+  switch (GroupOf(fault)) {
+    case FaultGroup::kNetwork: {
       page.Event(time, fault.name(),
                  absl::StrCat(DescribeFault(fault), ", for ", HumanDuration(planned.until - planned.at)));
       const NetworkMechanism mechanism = MechanismOf(scenario, fault);
@@ -323,7 +308,7 @@ void AddFault(const Scenario& scenario, const PlannedFault& planned, absl::Durat
       page.MoreOfEvent("undone by:", mechanism.undone_by);
       return;
     }
-    case Fault::kKill:
+    case FaultGroup::kKill:
       page.Event(time, fault.name(), DescribeFault(fault));
       page.MoreOfEvent("scope:",
                        absl::StrCat("process: every process of ", fault.kill().service(), ", no other"));
@@ -334,7 +319,7 @@ void AddFault(const Scenario& scenario, const PlannedFault& planned, absl::Durat
                            ? absl::StrCat("started again after ", Human(fault.kill().restart_after()))
                            : "nothing to undo: squall leaves it dead");
       return;
-    case Fault::kDns: {
+    case FaultGroup::kDns: {
       page.Event(time, fault.name(),
                  absl::StrCat(DescribeFault(fault), ", for ", HumanDuration(planned.until - planned.at)));
       const Service* service = FindService(scenario, fault.dns().service());
@@ -349,12 +334,12 @@ void AddFault(const Scenario& scenario, const PlannedFault& planned, absl::Durat
                            : "the resolver forwards every query; redirection is BPF links that die with the agent");
       return;
     }
-    case Fault::kCpu:
+    case FaultGroup::kCpu:
       page.Event(time, fault.name(),
                  absl::StrCat(DescribeFault(fault), ", for ", HumanDuration(planned.until - planned.at)));
       AddCpu(scenario, fault.cpu(), page);
       return;
-    case Fault::KIND_NOT_SET:
+    case FaultGroup::kNone:
       return;
   }
 }
@@ -572,34 +557,19 @@ std::string ResolverMechanism(const Service& service) {
 }
 
 std::string DescribeFault(const Fault& fault) {
-  switch (fault.kind_case()) {
-    case Fault::kLatency:
-    case Fault::kBandwidth:
-    case Fault::kStall:
-    case Fault::kSlice:
-    case Fault::kLimitData:
-    case Fault::kReset:
-    case Fault::kRefuse:
-    case Fault::kBlackhole:
-    case Fault::kPartition:
-    case Fault::kLoss:
-    case Fault::kDuplicate:
-    case Fault::kReorder:
-    case Fault::kCorrupt:
-    case Fault::kHttp:
-    case Fault::kGrpc:
-    case Fault::kTls:
+  switch (GroupOf(fault)) {
+    case FaultGroup::kNetwork:
       return DescribeNetworkFault(fault);
-    case Fault::kKill:
+    case FaultGroup::kKill:
       return absl::StrCat(fault.kill().signal(), " to ", fault.kill().service(),
                           fault.kill().has_restart_after()
                               ? absl::StrCat(", started again after ", Human(fault.kill().restart_after()))
                               : "");
-    case Fault::kDns:
+    case FaultGroup::kDns:
       return DescribeDns(fault.dns());
-    case Fault::kCpu:
+    case FaultGroup::kCpu:
       return DescribeCpu(fault.cpu());
-    case Fault::KIND_NOT_SET:
+    case FaultGroup::kNone:
       return "nothing";
   }
   return "";

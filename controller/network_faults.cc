@@ -169,9 +169,35 @@ std::string OnConnect(const Fault& fault, const Edge* edge) {
 
 }  // namespace
 
-bool IsNetworkFault(const Fault& fault) {
-  return !EdgeOfFault(fault).empty() || fault.has_partition() ||
-         (fault.kind_case() != Fault::KIND_NOT_SET && !fault.has_kill() && !fault.has_dns() && !fault.has_cpu());
+FaultGroup GroupOf(const Fault& fault) {
+  switch (fault.kind_case()) {
+    case Fault::kLatency:
+    case Fault::kBandwidth:
+    case Fault::kStall:
+    case Fault::kSlice:
+    case Fault::kLimitData:
+    case Fault::kReset:
+    case Fault::kRefuse:
+    case Fault::kBlackhole:
+    case Fault::kPartition:
+    case Fault::kLoss:
+    case Fault::kDuplicate:
+    case Fault::kReorder:
+    case Fault::kCorrupt:
+    case Fault::kHttp:
+    case Fault::kGrpc:
+    case Fault::kTls:
+      return FaultGroup::kNetwork;
+    case Fault::kKill:
+      return FaultGroup::kKill;
+    case Fault::kDns:
+      return FaultGroup::kDns;
+    case Fault::kCpu:
+      return FaultGroup::kCpu;
+    case Fault::KIND_NOT_SET:
+      break;
+  }
+  return FaultGroup::kNone;
 }
 
 Means MeansOf(const Fault& fault) {

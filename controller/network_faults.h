@@ -8,8 +8,9 @@
 // What check, plan and judges must know of faults on edges. Pure functions.
 namespace squall {
 
-// It acts on an edge, or cuts a service from everybody.
-bool IsNetworkFault(const Fault& fault);
+// What kinds of faults have in common: all that act on the network are described, checked and judged alike.
+enum class FaultGroup { kNone, kNetwork, kKill, kDns, kCpu };
+FaultGroup GroupOf(const Fault& fault);
 
 // What makes the fault.
 enum class Means {

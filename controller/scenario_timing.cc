@@ -86,27 +86,12 @@ class TimingChecker {
   // ---- single faults
 
   void CheckFault(const Fault& fault, const std::string& path) {
-    switch (fault.kind_case()) {
-      case Fault::kLatency:
-      case Fault::kBandwidth:
-      case Fault::kStall:
-      case Fault::kSlice:
-      case Fault::kLimitData:
-      case Fault::kReset:
-      case Fault::kRefuse:
-      case Fault::kBlackhole:
-      case Fault::kPartition:
-      case Fault::kLoss:
-      case Fault::kDuplicate:
-      case Fault::kReorder:
-      case Fault::kCorrupt:
-      case Fault::kHttp:
-      case Fault::kGrpc:
-      case Fault::kTls:
+    switch (GroupOf(fault)) {
+      case FaultGroup::kNetwork:
         CheckLasts(path);
         CheckNetworkFault(scenario_, fault, absl::StrCat(path, ".", FaultKind(fault)), reading_);
         return;
-      case Fault::kKill:
+      case FaultGroup::kKill:
         if (reading_.Given(absl::StrCat(path, ".for"))) {
           reading_.Report(
               absl::StrCat(path, ".for"),
@@ -115,15 +100,15 @@ class TimingChecker {
         }
         CheckKill(fault.kill(), absl::StrCat(path, ".kill"));
         return;
-      case Fault::kCpu:
+      case FaultGroup::kCpu:
         CheckLasts(path);
         CheckCpu(fault.cpu(), absl::StrCat(path, ".cpu"));
         return;
-      case Fault::kDns:
+      case FaultGroup::kDns:
         CheckLasts(path);
         CheckDns(fault.dns(), absl::StrCat(path, ".dns"), reading_);
         return;
-      case Fault::KIND_NOT_SET:
+      case FaultGroup::kNone:
         return;
     }
   }

@@ -10,6 +10,7 @@
 #include "controller/assertions/durations.h"
 #include "controller/assertions/network_evidence.h"
 #include "controller/assertions/words.h"
+#include "controller/network_faults.h"
 
 namespace squall {
 namespace {
@@ -53,25 +54,10 @@ std::optional<Obstacle> CpuGate(const Fault& fault, const Evidence& evidence) {
 
 // What stands in the way of believing that the fault fired.
 std::optional<Obstacle> EvidenceGate(const Fault& fault, const Evidence& evidence) {
-  switch (fault.kind_case()) {
-    case Fault::kLatency:
-    case Fault::kBandwidth:
-    case Fault::kStall:
-    case Fault::kSlice:
-    case Fault::kLimitData:
-    case Fault::kReset:
-    case Fault::kRefuse:
-    case Fault::kBlackhole:
-    case Fault::kPartition:
-    case Fault::kLoss:
-    case Fault::kDuplicate:
-    case Fault::kReorder:
-    case Fault::kCorrupt:
-    case Fault::kHttp:
-    case Fault::kGrpc:
-    case Fault::kTls:
+  switch (GroupOf(fault)) {
+    case FaultGroup::kNetwork:
       return NetworkGate(fault, evidence);
-    case Fault::kKill:
+    case FaultGroup::kKill:
       if (evidence.signalled() > 0 && evidence.gone() == evidence.signalled()) return std::nullopt;
       if (evidence.signalled() == 0) {
         return Obstacle{absl::StrCat("fault ", fault.name(), " touched nothing: no process of ",
@@ -81,7 +67,7 @@ std::optional<Obstacle> EvidenceGate(const Fault& fault, const Evidence& evidenc
       return Obstacle{absl::StrCat("fault ", fault.name(), ": only ", evidence.gone(), " of ",
                                    evidence.signalled(), " signalled processes went away"),
                       "use `signal: SIGKILL`, or let the service end on this signal"};
-    case Fault::kDns:
+    case FaultGroup::kDns:
       if (!evidence.answered().empty()) return std::nullopt;
       return Obstacle{
           absl::StrCat("fault ", fault.name(), " was not observed: ", fault.dns().service(), " asked for none of ",
@@ -92,9 +78,9 @@ std::optional<Obstacle> EvidenceGate(const Fault& fault, const Evidence& evidenc
           "check the names as they are asked, search domains included; otherwise the service keeps addresses or connections "
           "(a cache, a pool: raise `for` beyond the records' TTL), or finds the name in /etc/hosts or through a "
           "daemon over a unix socket (nscd, systemd-resolved)"};
-    case Fault::kCpu:
+    case FaultGroup::kCpu:
       return CpuGate(fault, evidence);
-    case Fault::KIND_NOT_SET:
+    case FaultGroup::kNone:
       break;
   }
   return Obstacle{absl::StrCat("fault ", fault.name(), " is of no known kind"), ""};

@@ -60,7 +60,7 @@ TEST(NetworkEvidence, OfEveryKindOpensTheGateOnceTheFaultActedAndNotBefore) {
     Fault fault;
     fault.set_name("bad");
     google::protobuf::Message* message = fault.GetReflection()->MutableMessage(&fault, field);
-    if (!IsNetworkFault(fault) && message->GetDescriptor()->FindFieldByName("edge") == nullptr) continue;
+    if (GroupOf(fault) != FaultGroup::kNetwork) continue;
     message->GetReflection()->SetString(message, message->GetDescriptor()->FindFieldByName("edge"), "recommend");
     SCOPED_TRACE(field->name());
     const auto found = Cases().find(field->name());

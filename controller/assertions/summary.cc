@@ -14,6 +14,7 @@
 #include "controller/assertions/network_evidence.h"
 #include "controller/assertions/words.h"
 #include "controller/exit_code.h"
+#include "controller/network_faults.h"
 #include "controller/placement.h"
 #include "controller/plan.h"
 
@@ -134,35 +135,20 @@ std::string Seen(const Fault& fault, const FaultSpan& span) {
   }
   if (!span.injected_ns) return "was not injected";
   std::string seen;
-  switch (fault.kind_case()) {
-    case Fault::kLatency:
-    case Fault::kBandwidth:
-    case Fault::kStall:
-    case Fault::kSlice:
-    case Fault::kLimitData:
-    case Fault::kReset:
-    case Fault::kRefuse:
-    case Fault::kBlackhole:
-    case Fault::kPartition:
-    case Fault::kLoss:
-    case Fault::kDuplicate:
-    case Fault::kReorder:
-    case Fault::kCorrupt:
-    case Fault::kHttp:
-    case Fault::kGrpc:
-    case Fault::kTls:
+  switch (GroupOf(fault)) {
+    case FaultGroup::kNetwork:
       seen = NetworkSeen(fault, span.evidence);
       break;
-    case Fault::kKill:
+    case FaultGroup::kKill:
       seen = KillSeen(span.evidence);
       break;
-    case Fault::kDns:
+    case FaultGroup::kDns:
       seen = DnsSeen(span.evidence);
       break;
-    case Fault::kCpu:
+    case FaultGroup::kCpu:
       seen = CpuSeen(fault.cpu(), span.evidence);
       break;
-    case Fault::KIND_NOT_SET:
+    case FaultGroup::kNone:
       break;
   }
   if (HealingOpen(fault, span)) {

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
+#include "controller/network_faults.h"
 
 namespace squall {
 namespace {
@@ -126,29 +127,14 @@ bool Attaches(const Scenario& scenario) {
 // The name of a fault that everything on the host feels; empty: none. A fault of a new kind has to be decided upon here.
 std::string HostFault(const Scenario& scenario) {
   for (const Fault& fault : scenario.faults()) {
-    switch (fault.kind_case()) {
-      case Fault::kCpu:
+    switch (GroupOf(fault)) {
+      case FaultGroup::kCpu:
         if (fault.cpu().has_load()) return fault.name();
         break;
-      case Fault::kLatency:
-      case Fault::kBandwidth:
-      case Fault::kStall:
-      case Fault::kSlice:
-      case Fault::kLimitData:
-      case Fault::kReset:
-      case Fault::kRefuse:
-      case Fault::kBlackhole:
-      case Fault::kPartition:
-      case Fault::kLoss:
-      case Fault::kDuplicate:
-      case Fault::kReorder:
-      case Fault::kCorrupt:
-      case Fault::kHttp:
-      case Fault::kGrpc:
-      case Fault::kTls:
-      case Fault::kKill:
-      case Fault::kDns:
-      case Fault::KIND_NOT_SET:
+      case FaultGroup::kNetwork:
+      case FaultGroup::kKill:
+      case FaultGroup::kDns:
+      case FaultGroup::kNone:
         break;
     }
   }
