@@ -326,6 +326,10 @@ TEST_F(ClientsTest, SeeWhatTheTableSaysThroughARelayWithoutPrivileges) {
 
 TEST_F(ClientsTest, RefuseAPeerWhoseTlsHandshakeIsSpoiled) { EachGoesThrough(kOverTls, Chosen(TlsRows()), /*redirected=*/true); }
 
+TEST_F(ClientsTest, RefuseAPeerWhoseTlsHandshakeIsSpoiledWithoutPrivileges) {
+  EachGoesThrough(kOverTls, Chosen(TlsRows()), /*redirected=*/false);
+}
+
 TEST_F(ClientsTest, SeeWhatTheTableSaysOfTheirResolver) { AllGoThrough(Chosen(DnsRows())); }
 
 }  // namespace
