@@ -495,7 +495,8 @@ absl::Status Session::FollowProcesses(const RunningService& service, Intercept& 
 
 void Session::Watch() {
   Sampler sampler;
-  int64_t next_calls = 0, next_sample = 0;
+  StarvationWatch starvation;
+  int64_t next_calls = 0, next_sample = 0, next_starved = 0;
   while (!stop_watching_) {
     absl::SleepFor(absl::Milliseconds(10));
     const int64_t now = BootNanos();
@@ -512,6 +513,10 @@ void Session::Watch() {
         queued_edges_->FollowProcesses();
       }
     }
+    if (now >= next_starved && watching_services_) {
+      next_starved = now + 200'000'000;
+      TellStarved(starvation);
+    }
     if (now >= next_sample) {
       next_sample = now + 1'000'000'000;
       TellSamples(sampler);
@@ -521,6 +526,16 @@ void Session::Watch() {
 
 void Session::TellCalls() {
   for (Record& record : calls_.Flush()) events_.Push(std::move(record));
+}
+
+void Session::TellStarved(StarvationWatch& starvation) {
+  std::map<std::string, std::vector<ProcessId>> services;
+  for (const auto& [name, service] : services_) services[name] = service->Processes();
+  for (Stall& stall : starvation.Look(services)) {
+    Record record;
+    *record.mutable_stall() = std::move(stall);
+    events_.Push(std::move(record));
+  }
 }
 
 void Session::TellSamples(Sampler& sampler) {

@@ -24,6 +24,7 @@
 #include "agent/packet_hooks.h"
 #include "agent/process/running_service.h"
 #include "agent/process/sample.h"
+#include "agent/process/starvation.h"
 #include "agent/resolvers.h"
 #include "proto/agent.pb.h"
 
@@ -92,6 +93,7 @@ class Session {
   void TellCalls();
   void TellEdges();
   void TellSamples(Sampler& sampler);
+  void TellStarved(StarvationWatch& starvation);
 
   const std::string run_id_;
   const std::string holder_;

@@ -252,7 +252,10 @@ absl::Status AddKind(const Record& record, Timeline& timeline) {
       if (!InRange(stall.start_ns()) || !InRange(stall.length_ns()) || stall.length_ns() < 0) {
         return Contradiction("a stall out of range");
       }
-      timeline.stalls.push_back(stall);
+      if (!stall.service().empty() && !Names(scenario.services(), stall.service())) {
+        return Contradiction(absl::StrCat("a stall of an unknown service '", stall.service(), "'"));
+      }
+      (stall.service().empty() ? timeline.stalls : timeline.starved).push_back(stall);
       timeline.last_ns = std::max(timeline.last_ns, stall.start_ns() + stall.length_ns());
       return absl::OkStatus();
     }

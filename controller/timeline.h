@@ -77,7 +77,8 @@ struct Timeline {
   std::vector<FaultSpan> faults;  // in the order of the scenario
   std::vector<PhaseEvent> phases;
   std::vector<ServiceEvent> services;
-  std::vector<Stall> stalls;
+  std::vector<Stall> stalls;   // the machine stood still
+  std::vector<Stall> starved;  // others had the cores that a service needed
   std::vector<HostSample> host;
   std::map<std::string, std::vector<ServiceSample>> samples;
   std::map<std::string, std::vector<MetricSample>> metrics;  // by service

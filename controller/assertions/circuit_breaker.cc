@@ -223,8 +223,7 @@ Judgement Conclude(const Findings& found, bool running) {
 
 }  // namespace
 
-Judgement JudgeCircuitBreaker(const CircuitBreaker& spec, const Timeline& timeline) {
-  const Stalls stalls(timeline.stalls);
+Judgement JudgeCircuitBreaker(const CircuitBreaker& spec, const Timeline& timeline, const Stalls& stalls) {
   const Findings found = Find(spec, timeline, stalls);
   return found.obstacle ? Obstructed(*found.obstacle) : Conclude(found, !timeline.footer.has_value());
 }

@@ -5,6 +5,7 @@
 
 #include "controller/assertions/breaker_states.h"
 #include "controller/assertions/judge.h"
+#include "controller/assertions/stalls.h"
 #include "controller/timeline.h"
 #include "proto/assertion.pb.h"
 
@@ -14,7 +15,10 @@ namespace squall {
 // fast), few calls try again after the open time (probes), a failed one keeps it open (re-opens), and calls
 // come back when the dependency is well (closes). With `stays_closed`: they go on. Each process that calls over the edge is
 // judged by itself, where the edge can tell them apart. Pure.
-Judgement JudgeCircuitBreaker(const CircuitBreaker& spec, const Timeline& timeline);
+Judgement JudgeCircuitBreaker(const CircuitBreaker& spec, const Timeline& timeline, const Stalls& stalls);
+inline Judgement JudgeCircuitBreaker(const CircuitBreaker& spec, const Timeline& timeline) {
+  return JudgeCircuitBreaker(spec, timeline, Stalls(timeline.stalls));
+}
 
 // What there is to draw of a circuit breaker.
 struct BreakerPicture {

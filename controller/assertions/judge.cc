@@ -1,8 +1,10 @@
 #include "controller/assertions/judge.h"
 
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/text.h"
 #include "controller/assertions/circuit_breaker.h"
 #include "controller/assertions/gates.h"
 #include "controller/assertions/guardrails.h"
@@ -11,28 +13,54 @@
 #include "controller/assertions/timeout.h"
 #include "controller/assertions/tls_verified.h"
 #include "controller/assertions/verdicts.h"
+#include "controller/assertions/words.h"
 #include "controller/plan.h"
 
 namespace squall {
 namespace {
 
 // The registry: an assertion that is missing here does not compile.
-Judgement JudgeKind(const Assertion& assertion, const Timeline& timeline) {
+Judgement JudgeKind(const Assertion& assertion, const Timeline& timeline, const Stalls& stalls) {
   switch (assertion.kind_case()) {
     case Assertion::kTimeout:
-      return JudgeTimeout(assertion.timeout(), timeline);
+      return JudgeTimeout(assertion.timeout(), timeline, stalls);
     case Assertion::kRecovery:
-      return JudgeRecovery(assertion.recovery(), timeline);
+      return JudgeRecovery(assertion.recovery(), timeline, stalls);
     case Assertion::kCircuitBreaker:
-      return JudgeCircuitBreaker(assertion.circuit_breaker(), timeline);
+      return JudgeCircuitBreaker(assertion.circuit_breaker(), timeline, stalls);
     case Assertion::kRateLimiter:
-      return JudgeRateLimiter(assertion.rate_limiter(), timeline);
+      return JudgeRateLimiter(assertion.rate_limiter(), timeline, stalls);
     case Assertion::kTlsVerified:
       return JudgeTlsVerified(assertion.tls_verified(), timeline);
     case Assertion::KIND_NOT_SET:
       break;
   }
   return Obstructed({"an assertion of no known kind", ""});
+}
+
+int64_t TotalNs(const std::vector<Stall>& stalls) {
+  return std::accumulate(stalls.begin(), stalls.end(), int64_t{0},
+                         [](int64_t sum, const Stall& stall) { return sum + stall.length_ns(); });
+}
+
+// A service that others keep from the cores is late for no fault of its own, and never early: what holds all the same, holds. A
+// promise that looks broken is broken only if it is so without those moments.
+Judgement JudgeFairly(const Assertion& assertion, const Timeline& timeline) {
+  Judgement judgement = JudgeKind(assertion, timeline, Stalls(timeline.stalls));
+  if (judgement.verdict.result() != Verdict::FAIL || timeline.starved.empty()) return judgement;
+  std::vector<Stall> left_out = timeline.stalls;
+  left_out.insert(left_out.end(), timeline.starved.begin(), timeline.starved.end());
+  Judgement again = JudgeKind(assertion, timeline, Stalls(left_out));
+  AddDetail(again.verdict, "left out because others had the cores",
+            absl::StrCat(Counted(static_cast<int64_t>(timeline.starved.size()), "moment"), ", ", Tenths(TotalNs(timeline.starved))));
+  if (again.verdict.result() == Verdict::FAIL) return again;
+  AddDetail(again.verdict, "with them", judgement.verdict.reason());
+  if (again.verdict.result() == Verdict::INCONCLUSIVE) {
+    again.verdict.set_reason(absl::StrCat("others had the cores that the services needed: ", again.verdict.reason(),
+                                          "; with those moments: ", judgement.verdict.reason()));
+    again.verdict.set_advice("run it again on a machine with less else to do");
+  }
+  return again;
 }
 
 // How a run ended that did not come to its end; empty: it did.
@@ -57,7 +85,7 @@ Obstacle EndedEarly(std::string how) { return {std::move(how), "run it again"}; 
 }  // namespace
 
 Judgement Judge(const Assertion& assertion, const Timeline& timeline) {
-  Judgement judgement = JudgeKind(assertion, timeline);
+  Judgement judgement = JudgeFairly(assertion, timeline);
   if (timeline.footer && !judgement.final) {
     if (std::string how = CutShort(*timeline.footer); !how.empty()) {
       // What was seen so far stays in the details; it proves nothing.

@@ -52,6 +52,47 @@ TEST(Judge, PassesACorrectService) {
   EXPECT_THAT(Results(builder), ElementsAre(Verdict::PASS, Verdict::PASS));
 }
 
+// Others had the cores of `orders` from `from` to `to`, in seconds.
+void Starve(TimelineBuilder& builder, double from, double to) {
+  for (double at = from; at < to - 0.1; at += 0.2) builder.Starve("orders", at, 0.2);
+}
+
+TEST(Judge, WhatIsLateOnlyWhileOthersHadTheCoresIsNotFailed) {
+  TimelineBuilder builder = Asserting();
+  builder.Answer(12, 15, Reply{305, DEGRADED}).Answer(15, 15.2, Reply{600, DEGRADED}).Answer(15.2, 22, Reply{305, DEGRADED}).Answer(22, 50, kWell);
+  EXPECT_THAT(Results(builder), ElementsAre(Verdict::FAIL, Verdict::PASS));
+  Starve(builder, 15, 16);
+  EXPECT_THAT(Results(builder), ElementsAre(Verdict::PASS, Verdict::PASS));
+  const Verdict quick = JudgeAll(builder.Build())[0].verdict;
+  EXPECT_THAT(quick.DebugString(), HasSubstr("left out because others had the cores"));
+  EXPECT_THAT(quick.DebugString(), HasSubstr("with them"));
+}
+
+TEST(Judge, BrokenServiceFailsThoughOthersHadTheCoresNowAndThen) {
+  TimelineBuilder builder = Asserting();
+  builder.Answer(12, 22, Reply{512, OK}).Answer(22, 50, kWell);
+  Starve(builder, 15, 15.4);
+  EXPECT_THAT(Results(builder), ElementsAre(Verdict::FAIL, Verdict::PASS));
+}
+
+TEST(Judge, WhereOthersHadTheCoresForLongNothingFailsAndTheReasonSaysWhy) {
+  TimelineBuilder builder = Asserting();
+  builder.Answer(12, 22, Reply{305, DEGRADED}).Answer(22, 50, Reply{60});
+  Starve(builder, 22, 50);
+  EXPECT_THAT(Results(builder), ElementsAre(Verdict::PASS, Verdict::INCONCLUSIVE));
+  const Verdict back = JudgeAll(builder.Build())[1].verdict;
+  EXPECT_THAT(back.reason(), HasSubstr("others had the cores that the services needed"));
+  EXPECT_THAT(back.reason(), HasSubstr("still out of band"));
+  EXPECT_THAT(back.advice(), HasSubstr("less else to do"));
+}
+
+TEST(Judge, WhatHoldsOnABusyMachineHolds) {
+  TimelineBuilder builder = Asserting();
+  builder.Answer(12, 22, Reply{305, DEGRADED}).Answer(22, 50, kWell);
+  Starve(builder, 0, 50);
+  EXPECT_THAT(Results(builder), ElementsAre(Verdict::PASS, Verdict::PASS));
+}
+
 TEST(Judge, FailsAServiceThatIgnoresItsDeadlineForThatAlone) {
   TimelineBuilder builder = Asserting();
   builder.Answer(12, 22, Reply{512, OK}).Answer(22, 50, kWell);

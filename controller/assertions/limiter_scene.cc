@@ -61,12 +61,9 @@ int64_t WorthBefore(const std::vector<std::pair<int64_t, int64_t>>& sums, int64_
 
 bool IsAdmitted(const Request& request) { return request.outcome == OK || request.outcome == DEGRADED; }
 
-Credits::Credits(const Timeline& timeline, int64_t from_ns, int64_t refill_ns) {
+Credits::Credits(const Timeline& timeline, const Stalls& stalls, int64_t from_ns, int64_t refill_ns) {
   std::vector<Cause> causes;
-  for (const Stall& stall : timeline.stalls) {
-    const int64_t worth_ns = stall.length_ns() + Stalls::kCatchUpNs;
-    causes.push_back({stall.start_ns(), stall.start_ns() + worth_ns, worth_ns});
-  }
+  for (const auto& [begin_ns, end_ns] : stalls.Spans()) causes.push_back({begin_ns, end_ns, end_ns - begin_ns});
   for (const ServiceEvent& event : timeline.services) {
     if (event.at_ns() <= from_ns || (event.what() != ServiceEvent::STARTED && event.what() != ServiceEvent::EXITED)) continue;
     causes.push_back({event.at_ns(), event.at_ns(), refill_ns});
@@ -88,15 +85,15 @@ Decided Credits::Stretched(int64_t sent_ns, int64_t end_ns, uint32_t number) con
   return {sent_ns + WorthBefore(by_end_, sent_ns, false), end_ns + WorthBefore(by_begin_, end_ns, true), number};
 }
 
-LimiterScene::LimiterScene(const RateLimiter& limiter, const Timeline& from, const Load& limited)
+LimiterScene::LimiterScene(const RateLimiter& limiter, const Timeline& from, const Load& limited, const Stalls& left_out)
     : spec(limiter),
       timeline(from),
       load(limited),
       limit(LimitOf(limiter)),
-      stalls(from.stalls),
+      stalls(left_out),
       requests(RequestsOf(from, limited)),
       spans(SpansBeforeFaults(from, limited)),
-      credits(from, FirstSent(requests), absl::ToInt64Nanoseconds(limit.refill)),
+      credits(from, stalls, FirstSent(requests), absl::ToInt64Nanoseconds(limit.refill)),
       room(RoomOf(limit, requests, credits)) {
   for (size_t i = 1; i < spans.size(); ++i) {
     if (!IsBurst(spans[i - 1], spans[i], limit.rate)) continue;

@@ -21,7 +21,7 @@ class Credits {
  public:
   // While the machine stood still, a limiter may have worked with a clock that it had read before. A service that was started
   // again has its whole burst again, which takes `refill_ns` otherwise.
-  Credits(const Timeline& timeline, int64_t from_ns, int64_t refill_ns);
+  Credits(const Timeline& timeline, const Stalls& stalls, int64_t from_ns, int64_t refill_ns);
 
   // The times with credits put in: every interval that touches one of the causes is longer by what it is worth.
   Decided Stretched(int64_t sent_ns, int64_t end_ns, uint32_t number) const;
@@ -51,7 +51,7 @@ struct Burst {
 
 // What is known of a load and the limiter that judges it. Points into timeline and spec, which must outlive it.
 struct LimiterScene {
-  LimiterScene(const RateLimiter& limiter, const Timeline& from, const Load& limited);
+  LimiterScene(const RateLimiter& limiter, const Timeline& from, const Load& limited, const Stalls& stalls);
 
   const RateLimiter& spec;
   const Timeline& timeline;

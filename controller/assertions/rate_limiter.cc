@@ -89,11 +89,11 @@ Obstacle NeverReached(const LimiterScene& scene) {
 
 }  // namespace
 
-Judgement JudgeRateLimiter(const RateLimiter& spec, const Timeline& timeline) {
+Judgement JudgeRateLimiter(const RateLimiter& spec, const Timeline& timeline, const Stalls& stalls) {
   const Load* load = FindLoad(timeline, spec.load());
   if (load == nullptr) return Obstructed({absl::StrCat("the scenario has no load ", spec.load()), ""});
   if (auto obstacle = SteadyGate(timeline)) return Obstructed(*obstacle);
-  const LimiterScene scene(spec, timeline, *load);
+  const LimiterScene scene(spec, timeline, *load, stalls);
   if (scene.requests.empty()) {
     return Obstructed({absl::StrCat("no request of load ", load->name(), " was sent"), "check the load's address"});
   }

@@ -255,7 +255,7 @@ std::optional<Obstacle> AfterStallGate(const Aftermath& aftermath) {
 
 }  // namespace
 
-Judgement JudgeRecovery(const Recovery& spec, const Timeline& timeline) {
+Judgement JudgeRecovery(const Recovery& spec, const Timeline& timeline, const Stalls& stalls) {
   const Load* load = FindLoad(timeline, spec.load());
   if (load == nullptr) return Obstructed({absl::StrCat("the scenario has no load ", spec.load()), ""});
   if (auto obstacle = SteadyGate(timeline)) return Obstructed(*obstacle);
@@ -263,7 +263,6 @@ Judgement JudgeRecovery(const Recovery& spec, const Timeline& timeline) {
   const bool must_be_over = SinceOf(spec, time) == Recovery::SINCE_HEAL;
   if (auto obstacle = FaultGate(timeline, time, must_be_over)) return Obstructed(*obstacle);
 
-  const Stalls stalls(timeline.stalls);
   const Baseline baseline = BaselineOf(timeline, *load, stalls);
   if (auto obstacle = BaselineGate(*load, baseline)) return Obstructed(*obstacle);
   if (baseline.ok_percent <= 0) {

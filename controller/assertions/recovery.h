@@ -1,12 +1,16 @@
 #pragma once
 
 #include "controller/assertions/judge.h"
+#include "controller/assertions/stalls.h"
 #include "controller/timeline.h"
 #include "proto/assertion.pb.h"
 
 namespace squall {
 
 // After a fault, latency, errors and goodput of a load are as they were before it, within a budget. Pure.
-Judgement JudgeRecovery(const Recovery& spec, const Timeline& timeline);
+Judgement JudgeRecovery(const Recovery& spec, const Timeline& timeline, const Stalls& stalls);
+inline Judgement JudgeRecovery(const Recovery& spec, const Timeline& timeline) {
+  return JudgeRecovery(spec, timeline, Stalls(timeline.stalls));
+}
 
 }  // namespace squall

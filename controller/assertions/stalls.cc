@@ -28,6 +28,12 @@ bool Stalls::Touch(int64_t begin_ns, int64_t end_ns) const {
   return end != ends_.end() && begins_[static_cast<size_t>(end - ends_.begin())] <= end_ns;
 }
 
+std::vector<std::pair<int64_t, int64_t>> Stalls::Spans() const {
+  std::vector<std::pair<int64_t, int64_t>> spans;
+  for (size_t i = 0; i < begins_.size(); ++i) spans.emplace_back(begins_[i], ends_[i]);
+  return spans;
+}
+
 int64_t Stalls::Within(int64_t begin_ns, int64_t end_ns) const {
   int64_t within_ns = 0;
   auto at = static_cast<size_t>(std::upper_bound(ends_.begin(), ends_.end(), begin_ns) - ends_.begin());

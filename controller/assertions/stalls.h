@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "controller/timeline.h"
@@ -17,6 +18,9 @@ class Stalls {
 
   // Whether any of [begin_ns, end_ns] fell into a stall. O(log n).
   bool Touch(int64_t begin_ns, int64_t end_ns) const;
+
+  // Begin and end of each, with what is counted longer, in order; none touches another.
+  std::vector<std::pair<int64_t, int64_t>> Spans() const;
 
   // How much of [begin_ns, end_ns] fell into stalls.
   int64_t Within(int64_t begin_ns, int64_t end_ns) const;

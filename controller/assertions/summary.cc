@@ -207,6 +207,21 @@ std::string StallNote(const Timeline& timeline) {
       Tenths(total_ns), " in all and ", Tenths(longest_ns), " at most; what happened then is not judged");
 }
 
+std::string StarvedNote(const Timeline& timeline) {
+  std::map<std::string, std::pair<int64_t, int64_t>> by_service;  // moments, nanoseconds
+  for (const Stall& stall : timeline.starved) {
+    auto& [count, total_ns] = by_service[stall.service()];
+    ++count;
+    total_ns += stall.length_ns();
+  }
+  std::vector<std::string> parts;
+  for (const auto& [service, sums] : by_service) {
+    parts.push_back(absl::StrCat(service, " in ", Counted(sums.first, "moment"), " of ", Tenths(sums.second), " in all"));
+  }
+  if (parts.empty()) return "";
+  return absl::StrCat("others had the cores that services needed: ", absl::StrJoin(parts, ", "), "; nothing fails for what happened then");
+}
+
 std::string GeneratorNote(const Timeline& timeline, const Load& load, const Stalls& stalls) {
   const auto requests = timeline.requests.find(load.name());
   if (requests == timeline.requests.end() || requests->second.empty()) {
@@ -226,6 +241,7 @@ std::vector<std::string> Notes(const Timeline& timeline) {
   if (scenario.assertions().empty()) add("the scenario asserts nothing, so that nothing was judged");
   const Stalls stalls(timeline.stalls);
   add(StallNote(timeline));
+  add(StarvedNote(timeline));
   for (const Load& load : scenario.load()) add(GeneratorNote(timeline, load, stalls));
   for (const Fault& fault : scenario.faults()) {
     if (const FaultSpan* span = timeline.FindFault(fault.name())) add(DelayNote(fault, *span));

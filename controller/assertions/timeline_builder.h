@@ -222,6 +222,14 @@ class TimelineBuilder {
     return *this;
   }
 
+  // Others had the cores that the service needed, for so many seconds.
+  TimelineBuilder& Starve(const std::string& service, double at, double seconds) {
+    ::squall::Stall& stall = *records_.emplace_back().mutable_stall();
+    stall.set_start_ns(Ns(at));
+    stall.set_length_ns(Ns(seconds));
+    stall.set_service(service);
+    return *this;
+  }
   // In the second that begins then, so many requests were due and not sent.
   TimelineBuilder& NotSent(int second, int64_t count) {
     not_sent_[second] = count;

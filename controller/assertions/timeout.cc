@@ -208,14 +208,13 @@ void Conclude(Verdict& verdict, const Limits& limits, Deadlined& found, const Ti
 
 }  // namespace
 
-Judgement JudgeTimeout(const Timeout& spec, const Timeline& timeline) {
+Judgement JudgeTimeout(const Timeout& spec, const Timeline& timeline, const Stalls& stalls) {
   const Load* load = FindLoad(timeline, spec.load());
   if (load == nullptr) return Obstructed({absl::StrCat("the scenario has no load ", spec.load()), ""});
   if (auto obstacle = SteadyGate(timeline)) return Obstructed(*obstacle);
   const FaultTime time = TimeOf(timeline, spec.fault());
   if (auto obstacle = FaultGate(timeline, time, /*must_be_over=*/true)) return Obstructed(*obstacle);
 
-  const Stalls stalls(timeline.stalls);
   const Baseline baseline = BaselineOf(timeline, *load, stalls);
   if (auto obstacle = BaselineGate(*load, baseline)) return Obstructed(*obstacle);
 
