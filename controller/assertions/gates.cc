@@ -182,13 +182,13 @@ std::optional<Obstacle> BaselineGate(const Load& load, const Baseline& baseline)
                                  " of the baseline of load ", load.name()),
                     "raise `rate`"};
   }
-  return StallGate(baseline.left_out, count, "baseline window");
+  return StallGate(baseline.left_out, count, "baseline window", baseline.most_left_out_percent);
 }
 
-std::optional<Obstacle> StallGate(int64_t left_out, int64_t all, absl::string_view noun) {
-  if (left_out * 10 <= all) return std::nullopt;
+std::optional<Obstacle> StallGate(int64_t left_out, int64_t all, absl::string_view noun, int64_t most_percent) {
+  if (left_out * 100 <= all * most_percent) return std::nullopt;
   return Obstacle{absl::StrCat("the machine stood still in ", Grouped(left_out), " of ", Counted(all, noun),
-                               "; at most 10 % may be left out"),
+                               "; at most ", most_percent, " % may be left out"),
                   "run it again on a machine with less else to do"};
 }
 

@@ -75,6 +75,13 @@ TEST(Judge, BrokenServiceFailsThoughOthersHadTheCoresNowAndThen) {
   EXPECT_THAT(Results(builder), ElementsAre(Verdict::FAIL, Verdict::PASS));
 }
 
+TEST(Judge, BrokenServiceFailsThoughOthersHadTheCoresForAThirdOfTheTime) {
+  TimelineBuilder builder = Asserting();
+  builder.Answer(12, 22, Reply{512, OK}).Answer(22, 50, kWell);
+  for (double at = 0; at < 50; at += 3) Starve(builder, at, at + 0.8);
+  EXPECT_THAT(Results(builder), ElementsAre(Verdict::FAIL, Verdict::PASS));
+}
+
 TEST(Judge, WhereOthersHadTheCoresForLongNothingFailsAndTheReasonSaysWhy) {
   TimelineBuilder builder = Asserting();
   builder.Answer(12, 22, Reply{305, DEGRADED}).Answer(22, 50, Reply{60});

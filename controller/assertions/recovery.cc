@@ -243,14 +243,14 @@ Obstacle NotEnough(const Aftermath& aftermath, const Timeline& timeline) {
       "run it again; if the machine often stands still, on one with less else to do"};
 }
 
-std::optional<Obstacle> AfterStallGate(const Aftermath& aftermath) {
+std::optional<Obstacle> AfterStallGate(const Aftermath& aftermath, int64_t most_percent) {
   const size_t decisive = aftermath.Decisive();
   const int64_t left_out = LeftOut(aftermath.standings, decisive);
-  auto obstacle = StallGate(left_out, static_cast<int64_t>(decisive), "window");
+  auto obstacle = StallGate(left_out, static_cast<int64_t>(decisive), "window", most_percent);
   if (!obstacle) return std::nullopt;
   // A few stalls weigh less once there are more windows.
   const size_t all = aftermath.standings.size();
-  return StallGate(LeftOut(aftermath.standings, all), static_cast<int64_t>(all), "window");
+  return StallGate(LeftOut(aftermath.standings, all), static_cast<int64_t>(all), "window", most_percent);
 }
 
 }  // namespace
@@ -282,7 +282,7 @@ Judgement JudgeRecovery(const Recovery& spec, const Timeline& timeline, const St
     if (auto obstacle = GeneratorGate(timeline, *load, begin_ns, end_ns, stalls))
       return Obstructed(*obstacle, verdict);
   }
-  if (auto obstacle = AfterStallGate(aftermath)) return Obstructed(*obstacle, verdict);
+  if (auto obstacle = AfterStallGate(aftermath, stalls.most_left_out_percent())) return Obstructed(*obstacle, verdict);
 
   bool final = true;
   if (aftermath.course.relapses.size() > 1) {

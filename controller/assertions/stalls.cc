@@ -5,7 +5,8 @@
 
 namespace squall {
 
-Stalls::Stalls(const std::vector<Stall>& stalls) {
+Stalls::Stalls(const std::vector<Stall>& stalls, int64_t most_left_out_percent)
+    : most_left_out_percent_(most_left_out_percent) {
   std::vector<std::pair<int64_t, int64_t>> spans;
   spans.reserve(stalls.size());
   for (const Stall& stall : stalls) {

@@ -14,7 +14,11 @@ class Stalls {
   // What piled up while the machine stood still is worked off afterwards: a stall counts this much longer.
   static constexpr int64_t kCatchUpNs = 50'000'000;
 
-  explicit Stalls(const std::vector<Stall>& stalls);
+  // What is judged may rest on moments of which so many percent are left out (see StallGate).
+  static constexpr int64_t kMostLeftOutPercent = 10;
+
+  explicit Stalls(const std::vector<Stall>& stalls, int64_t most_left_out_percent = kMostLeftOutPercent);
+  int64_t most_left_out_percent() const { return most_left_out_percent_; }
 
   // Whether any of [begin_ns, end_ns] fell into a stall. O(log n).
   bool Touch(int64_t begin_ns, int64_t end_ns) const;
@@ -26,6 +30,7 @@ class Stalls {
   int64_t Within(int64_t begin_ns, int64_t end_ns) const;
 
  private:
+  const int64_t most_left_out_percent_;
   // Disjoint and in order.
   std::vector<int64_t> begins_;
   std::vector<int64_t> ends_;

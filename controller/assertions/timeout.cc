@@ -233,7 +233,7 @@ Judgement JudgeTimeout(const Timeout& spec, const Timeline& timeline, const Stal
   AddFigures(verdict, limits, found);
   if (auto obstacle = GeneratorGate(timeline, *load, begin_ns, end_ns, stalls))
     return Obstructed(*obstacle, verdict);
-  if (auto obstacle = StallGate(found.left_out, n + found.left_out, "request"))
+  if (auto obstacle = StallGate(found.left_out, n + found.left_out, "request", stalls.most_left_out_percent()))
     return Obstructed(*obstacle, verdict);
 
   // What was sent until the fault was over must have ended before the verdict can be the last word.
