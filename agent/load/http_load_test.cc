@@ -455,9 +455,11 @@ TEST(HttpLoad, SendsOverdueRequestsAtOnceWithTheirIntendedTime) {
   const HttpLoad::Sink record = recorder.Sink();
   absl::Mutex mutex;
   bool held = false, released = false;
+  int64_t held_us = 0;
   auto http = HttpLoad::Start(MakeLoad(server.Url(), 1000), "run-1", 7, [&](Record r) {
     record(std::move(r));
     absl::MutexLock lock(&mutex);
+    if (!held) held_us = BootNanos() / 1000;
     held = true;
     mutex.AwaitWithTimeout(absl::Condition(&released), absl::Minutes(1));
   });
@@ -477,8 +479,10 @@ TEST(HttpLoad, SendsOverdueRequestsAtOnceWithTheirIntendedTime) {
   int overdue = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
     ASSERT_EQ(rows[i].intended_us, (*http)->StartedNs() / 1000 + static_cast<int64_t>(i) * 1000);
-    if (rows[i].lag_us < 10'000) continue;
-    EXPECT_GE(rows[i].intended_us + rows[i].lag_us, at_release_us - 300'000);
+    const int64_t sent_us = rows[i].intended_us + rows[i].lag_us;
+    // What a busy machine made late before is not of the stand-still.
+    if (rows[i].lag_us < 10'000 || sent_us < held_us) continue;
+    EXPECT_GE(sent_us, at_release_us);
     ++overdue;
   }
   EXPECT_GE(overdue, 250);

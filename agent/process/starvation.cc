@@ -14,6 +14,8 @@
 namespace squall {
 namespace {
 
+constexpr int64_t kFeltNs = 500'000;
+
 int64_t Nanos(const timeval& time) { return time.tv_sec * 1'000'000'000LL + time.tv_usec * 1'000LL; }
 
 }  // namespace
@@ -21,7 +23,8 @@ int64_t Nanos(const timeval& time) { return time.tv_sec * 1'000'000'000LL + time
 bool IsStarved(const CoreUse& use) {
   if (use.wall_ns <= 0 || use.cores <= 0) return false;
   const bool waited = use.waited_ns > use.ran_ns && use.waited_ns > 3 * use.wall_ns / 10;
-  return waited && use.others_ns > use.wall_ns * use.cores / 5;
+  const bool felt = use.waited_ns > use.slices * kFeltNs;
+  return waited && felt && use.others_ns > use.wall_ns * use.cores / 5;
 }
 
 StarvationWatch::Host StarvationWatch::ReadHost() {
@@ -63,7 +66,8 @@ StarvationWatch::Threads StarvationWatch::ReadThreads(const std::vector<ProcessI
       // Nanoseconds on a core, nanoseconds waiting for one, times on one.
       const std::vector<absl::string_view> fields = absl::StrSplit(text, ' ', absl::SkipEmpty());
       Sums sums;
-      if (fields.size() >= 2 && absl::SimpleAtoi(fields[0], &sums.ran_ns) && absl::SimpleAtoi(fields[1], &sums.waited_ns)) {
+      if (fields.size() >= 3 && absl::SimpleAtoi(fields[0], &sums.ran_ns) && absl::SimpleAtoi(fields[1], &sums.waited_ns) &&
+          absl::SimpleAtoi(fields[2], &sums.slices)) {
         threads[tid] = sums;
       }
     }
@@ -77,9 +81,11 @@ StarvationWatch::Sums StarvationWatch::Since(const Threads& before, const Thread
   for (const auto& [tid, sums] : now) {
     const auto found = before.find(tid);
     // A number that was given to another thread counts from its start.
-    const bool same = found != before.end() && found->second.ran_ns <= sums.ran_ns && found->second.waited_ns <= sums.waited_ns;
+    const bool same = found != before.end() && found->second.ran_ns <= sums.ran_ns && found->second.waited_ns <= sums.waited_ns &&
+                      found->second.slices <= sums.slices;
     since.ran_ns += sums.ran_ns - (same ? found->second.ran_ns : 0);
     since.waited_ns += sums.waited_ns - (same ? found->second.waited_ns : 0);
+    since.slices += sums.slices - (same ? found->second.slices : 0);
   }
   return since;
 }
@@ -107,6 +113,7 @@ std::vector<Stall> StarvationWatch::Look(const std::map<std::string, std::vector
     for (const auto& [name, sums] : since) {
       use.ran_ns = sums.ran_ns;
       use.waited_ns = sums.waited_ns;
+      use.slices = sums.slices;
       if (!IsStarved(use)) continue;
       Stall stall;
       stall.set_start_ns(last_ns_);

@@ -14,15 +14,16 @@ namespace {
 constexpr int64_t kSecond = 1'000'000'000;
 
 // A second on two cores.
-CoreUse Use(double waited, double ran, double others) {
+CoreUse Use(double waited, double ran, double others, int64_t slices = 100) {
   const auto of = [](double cores) { return static_cast<int64_t>(cores * kSecond); };
-  return {kSecond, 2, of(waited), of(ran), of(others)};
+  return {kSecond, 2, of(waited), of(ran), slices, of(others)};
 }
 
 TEST(IsStarved, OneThatWaitsWhileOthersWork) { EXPECT_TRUE(IsStarved(Use(/*waited=*/0.9, /*ran=*/0.1, /*others=*/1.8))); }
 TEST(IsStarved, NotOneThatHardlyWaits) { EXPECT_FALSE(IsStarved(Use(0.22, 0.05, 1.9))); }
 TEST(IsStarved, NotOneThatCrowdsItselfOut) { EXPECT_FALSE(IsStarved(Use(/*waited=*/20, /*ran=*/1.9, /*others=*/0.1))); }
 TEST(IsStarved, NotOneThatWorksForLongerThanItWaits) { EXPECT_FALSE(IsStarved(Use(0.8, 1.0, 0.9))); }
+TEST(IsStarved, NotOneWhoseManyWaitsAreShort) { EXPECT_FALSE(IsStarved(Use(0.6, 0.3, 1.5, /*slices=*/4000))); }
 TEST(IsStarved, NotWithoutTime) { EXPECT_FALSE(IsStarved({})); }
 
 // Two processes on one core: each works half of the time and waits half of it.

@@ -23,7 +23,7 @@ std::string Unnoticed(const Checkout& checkout) {
   - dns: {service: orders, names: ["*.example.org"], answer: nxdomain}
     for: 2s
 assert:
-  - recovery: {within: 2s}
+  - recovery: {within: 2s, latency_slack: 20ms}
 )"));
 }
 

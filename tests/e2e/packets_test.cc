@@ -53,7 +53,7 @@ faults:
     for: 3s
 assert:
   - timeout: {deadline: 300ms}
-  - recovery: {within: 8s}
+  - recovery: {within: 8s, latency_slack: 20ms}
 )";
 
 TEST(Packets, LiveConnectionsOfAnAttachedServiceFallSilentAndThoseOfABystanderDoNot) {

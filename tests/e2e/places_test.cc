@@ -68,7 +68,7 @@ faults:
     for: 5s
 assert:
   - timeout: {deadline: 300ms}
-  - recovery: {within: 8s}
+  - recovery: {within: 8s, latency_slack: 20ms}
 )");
   const JudgedRun run = RunToVerdict(checkout_, {path}, 0);
   EXPECT_EQ(run.exit_code, 0) << run.output;
