@@ -52,6 +52,28 @@ std::map<uint64_t, int> Listeners(const std::string& net_folder) {
 
 }  // namespace
 
+CpuTicks ReadCpuTicks() {
+  CpuTicks ticks;
+  const std::string stat = Slurp("/proc/stat");
+  for (const absl::string_view line : absl::StrSplit(stat, '\n')) {
+    if (line.substr(0, 3) != "cpu") break;
+    // proc(5): cpu user nice system idle iowait irq softirq steal. The first line is the sum of the others.
+    const std::vector<absl::string_view> fields = absl::StrSplit(line, ' ', absl::SkipEmpty());
+    if (fields[0] != "cpu") {
+      ++ticks.cores;
+      continue;
+    }
+    for (size_t i = 1; i < fields.size() && i <= 8; ++i) {
+      int64_t count = 0;
+      if (!absl::SimpleAtoi(fields[i], &count)) continue;
+      ticks.total += count;
+      if (i == 4 || i == 5) ticks.idle += count;
+      if (i == 8) ticks.steal = count;
+    }
+  }
+  return ticks;
+}
+
 std::string Slurp(const std::string& path) {
   const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   std::string text;
@@ -125,6 +147,17 @@ std::vector<ProcessId> WithDescendants(const std::vector<ProcessId>& roots) {
     for (auto child = from; child != to; ++child) add(child->second);
   }
   return all;
+}
+
+std::vector<ProcessId> Children() {
+  std::vector<ProcessId> children;
+  const std::string pids = Slurp(absl::StrCat("/proc/self/task/", getpid(), "/children"));
+  for (const absl::string_view text : absl::StrSplit(pids, ' ', absl::SkipEmpty())) {
+    pid_t pid = 0;
+    if (!absl::SimpleAtoi(text, &pid)) continue;
+    if (const absl::StatusOr<ProcStat> stat = ReadStat(pid); stat.ok()) children.push_back(stat->id);
+  }
+  return children;
 }
 
 std::string CommandLine(pid_t pid) {

@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <compare>
 #include <cstdint>
 #include <set>
 #include <string>
@@ -16,7 +17,7 @@ namespace squall {
 struct ProcessId {
   pid_t pid = 0;
   uint64_t start_ticks = 0;  // since boot, as in /proc/PID/stat
-  friend bool operator==(const ProcessId&, const ProcessId&) = default;
+  friend auto operator<=>(const ProcessId&, const ProcessId&) = default;
 };
 
 struct ProcStat {
@@ -38,6 +39,8 @@ bool IsAlive(const ProcessId& process);
 std::vector<pid_t> AllPids();
 // `root` and everything below it, by parent; those that are alive.
 std::vector<ProcessId> WithDescendants(const std::vector<ProcessId>& roots);
+// What the main thread of this process has started and is still there (see MainThread). None without CONFIG_PROC_CHILDREN.
+std::vector<ProcessId> Children();
 // The arguments, joined by single spaces; empty for kernel threads and zombies.
 std::string CommandLine(pid_t pid);
 // The cores on which the process's main thread may run, by number. NOT_FOUND when there is no such process.
@@ -54,6 +57,14 @@ std::vector<pid_t> PidsListeningOn(int port);
 std::vector<std::string> CgroupsOf(pid_t pid);
 // The agent, its parents up to pid 1: never a target.
 bool IsOutOfReach(pid_t pid);
+// How the cores of this host were used since boot, in clock ticks summed over them.
+struct CpuTicks {
+  int64_t total = 0;
+  int64_t idle = 0;   // waiting for a disk too
+  int64_t steal = 0;  // taken by the hypervisor
+  int cores = 0;
+};
+CpuTicks ReadCpuTicks();
 // The whole file; empty when it cannot be read.
 std::string Slurp(const std::string& path);
 

@@ -9,22 +9,11 @@ namespace squall {
 HostSample Sampler::Host() {
   HostSample sample;
   sample.set_at_ns(BootNanos());
-  // proc(5): cpu user nice system idle iowait irq softirq steal
-  const std::string stat = Slurp("/proc/stat");
-  const std::vector<absl::string_view> fields =
-      absl::StrSplit(absl::string_view(stat).substr(0, stat.find('\n')), ' ', absl::SkipEmpty());
-  CpuTimes now;
-  for (size_t i = 1; i < fields.size() && i <= 8; ++i) {
-    double ticks = 0;
-    if (!absl::SimpleAtod(fields[i], &ticks)) continue;
-    now.total += ticks;
-    if (i == 4 || i == 5) now.idle += ticks;
-    if (i == 8) now.steal = ticks;
-  }
-  const double total = now.total - last_host_.total;
+  const CpuTicks now = ReadCpuTicks();
+  const auto total = static_cast<double>(now.total - last_host_.total);
   if (last_host_.total > 0 && total > 0) {
-    sample.set_cpu_steal(100 * (now.steal - last_host_.steal) / total);
-    sample.set_cpu_busy(100 * (1 - (now.idle - last_host_.idle) / total) - sample.cpu_steal());
+    sample.set_cpu_steal(100 * static_cast<double>(now.steal - last_host_.steal) / total);
+    sample.set_cpu_busy(100 * (1 - static_cast<double>(now.idle - last_host_.idle) / total) - sample.cpu_steal());
   }
   last_host_ = now;
   const std::string memory = Slurp("/proc/meminfo");

@@ -17,10 +17,7 @@ class Sampler {
   ServiceSample Service(const std::string& name, const std::vector<ProcessId>& processes);
 
  private:
-  struct CpuTimes {
-    double total = 0, idle = 0, steal = 0;
-  };
-  CpuTimes last_host_;
+  CpuTicks last_host_;
   struct LastService {
     int64_t at_ns = 0;
     std::map<pid_t, double> cpu_seconds;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/process/core_times.h"
 #include "agent/process/proc.h"
 #include "proto/timeline.pb.h"
 
@@ -14,10 +15,8 @@ namespace squall {
 struct CoreUse {
   int64_t wall_ns = 0;
   int cores = 0;
-  int64_t waited_ns = 0;  // its threads could run and had no core, summed over them
-  int64_t ran_ns = 0;
-  int64_t slices = 0;     // how often a thread of its got a core
-  int64_t others_ns = 0;  // used by all but the run's services and the agent; stolen by the hypervisor included
+  CoreTimes service;
+  int64_t others_ns = 0;  // used by all but the services, the agent and its children; stolen by the hypervisor included
 };
 
 // Others had the cores that the service needed: it waited for longer than it ran, for more than 0.3 of a core and for half a
@@ -28,32 +27,28 @@ struct CoreUse {
 // wait: it is what is tested.
 bool IsStarved(const CoreUse& use);
 
-// Looks regularly how long services waited for a core (/proc/PID/task/TID/schedstat). A kernel without CONFIG_SCHED_INFO tells
-// nothing, and then nothing is told. Not thread-safe.
+// Looks regularly how long services waited for a core. Not thread-safe.
 class StarvationWatch {
  public:
-  // Those services that were starved since the call before, with the time between the two calls.
+  // Those services that were starved since the call before, with the time between the two calls. None where the kernel does
+  // not tell (see CoreTimesReader).
   std::vector<Stall> Look(const std::map<std::string, std::vector<ProcessId>>& services);
 
  private:
-  struct Sums {
-    int64_t ran_ns = 0, waited_ns = 0, slices = 0;
-  };
-  struct Host {
-    int64_t busy_ns = 0;
-    int cores = 0;
-  };
-  using Threads = std::map<pid_t, Sums>;
+  using Processes = std::map<ProcessId, CoreTimes>;
 
-  static Host ReadHost();
-  static int64_t OwnNs();
-  static Threads ReadThreads(const std::vector<ProcessId>& processes);
-  static Sums Since(const Threads& before, const Threads& now);
+  // Stolen time included.
+  static int64_t BusyNs(const CpuTicks& host);
+  static CoreTimes Since(const Processes& before, const Processes& now);
+  Processes ReadAll(const std::vector<ProcessId>& processes);
+  // The agent, and its children that are no service's: burners, for one.
+  Processes ReadOwn(const std::map<std::string, std::vector<ProcessId>>& services);
 
+  CoreTimesReader reader_;
   int64_t last_ns_ = 0;  // 0: has not looked yet
-  Host last_host_;
-  int64_t last_own_ns_ = 0;
-  std::map<std::string, Threads> last_threads_;
+  CpuTicks last_host_;
+  Processes last_own_;
+  std::map<std::string, Processes> last_services_;
 };
 
 }  // namespace squall

@@ -16,7 +16,7 @@ constexpr int64_t kSecond = 1'000'000'000;
 // A second on two cores.
 CoreUse Use(double waited, double ran, double others, int64_t slices = 100) {
   const auto of = [](double cores) { return static_cast<int64_t>(cores * kSecond); };
-  return {kSecond, 2, of(waited), of(ran), slices, of(others)};
+  return {kSecond, 2, {of(ran), of(waited), slices}, of(others)};
 }
 
 TEST(IsStarved, OneThatWaitsWhileOthersWork) { EXPECT_TRUE(IsStarved(Use(/*waited=*/0.9, /*ran=*/0.1, /*others=*/1.8))); }
@@ -26,38 +26,68 @@ TEST(IsStarved, NotOneThatWorksForLongerThanItWaits) { EXPECT_FALSE(IsStarved(Us
 TEST(IsStarved, NotOneWhoseManyWaitsAreShort) { EXPECT_FALSE(IsStarved(Use(0.6, 0.3, 1.5, /*slices=*/4000))); }
 TEST(IsStarved, NotWithoutTime) { EXPECT_FALSE(IsStarved({})); }
 
-// Two processes on one core: each works half of the time and waits half of it.
+// Processes that want all of one core, and so each get a part of it.
 class StarvationWatchTest : public ::testing::Test {
  protected:
   void TearDown() override {
-    for (const ProcessId& child : children_) {
-      kill(child.pid, SIGKILL);
-      waitpid(child.pid, nullptr, 0);
+    for (const ProcessId& process : spinning_) {
+      kill(process.pid, SIGKILL);
+      waitpid(process.pid, nullptr, 0);
     }
   }
-  ProcessId Spin() {
+
+  ProcessId SpinAsChild() {
     const pid_t pid = fork();
-    if (pid == 0) {
-      cpu_set_t first;
-      CPU_ZERO(&first);
-      CPU_SET(CoresOf(getpid())->front(), &first);
-      sched_setaffinity(0, sizeof(first), &first);
-      while (true) {
-      }
-    }
-    children_.push_back(ReadStat(pid)->id);
-    return children_.back();
+    if (pid == 0) SpinForever();
+    return Note(pid);
   }
-  std::vector<ProcessId> children_;
+
+  // Has no parent that it shares with the watch.
+  ProcessId SpinAsStranger() {
+    int ends[2];
+    if (pipe(ends) != 0) abort();
+    const pid_t between = fork();
+    if (between == 0) {
+      const pid_t pid = fork();
+      if (pid == 0) SpinForever();
+      _exit(write(ends[1], &pid, sizeof(pid)) == sizeof(pid) ? 0 : 1);
+    }
+    pid_t pid = 0;
+    EXPECT_EQ(read(ends[0], &pid, sizeof(pid)), static_cast<ssize_t>(sizeof(pid)));
+    close(ends[0]);
+    close(ends[1]);
+    waitpid(between, nullptr, 0);
+    return Note(pid);
+  }
+
+  std::vector<Stall> Watch(const std::vector<ProcessId>& service) {
+    StarvationWatch watch;
+    EXPECT_TRUE(watch.Look({{"shop", service}}).empty()) << "nothing is known of the time before";
+    absl::SleepFor(absl::Milliseconds(400));
+    return watch.Look({{"shop", service}});
+  }
+
+ private:
+  [[noreturn]] static void SpinForever() {
+    cpu_set_t first;
+    CPU_ZERO(&first);
+    CPU_SET(CoresOf(getpid())->front(), &first);
+    sched_setaffinity(0, sizeof(first), &first);
+    alarm(60);  // should the test be killed
+    while (true) {
+    }
+  }
+  ProcessId Note(pid_t pid) {
+    spinning_.push_back(ReadStat(pid)->id);
+    return spinning_.back();
+  }
+  std::vector<ProcessId> spinning_;
 };
 
 TEST_F(StarvationWatchTest, TellsWhoWaitedForWhomAndWhen) {
-  const ProcessId service = Spin();
-  for (int i = 0; i < 3; ++i) Spin();
-  StarvationWatch watch;
-  EXPECT_TRUE(watch.Look({{"shop", {service}}}).empty()) << "nothing is known of the time before";
-  absl::SleepFor(absl::Milliseconds(400));
-  const std::vector<Stall> starved = watch.Look({{"shop", {service}}});
+  const ProcessId service = SpinAsChild();
+  for (int i = 0; i < 3; ++i) SpinAsStranger();
+  const std::vector<Stall> starved = Watch({service});
   ASSERT_EQ(starved.size(), 1u);
   EXPECT_EQ(starved[0].service(), "shop");
   EXPECT_GT(starved[0].length_ns(), 390'000'000);
@@ -65,14 +95,23 @@ TEST_F(StarvationWatchTest, TellsWhoWaitedForWhomAndWhen) {
   EXPECT_GT(starved[0].others(), 20);
 }
 
+// Unless the machine has other work as well: then the others are that.
 TEST_F(StarvationWatchTest, WhoIsInTheWayOfItselfIsNotStarved) {
   std::vector<ProcessId> service;
-  for (int i = 0; i < 4; ++i) service.push_back(Spin());
-  StarvationWatch watch;
-  watch.Look({{"shop", service}});
-  absl::SleepFor(absl::Milliseconds(400));
-  for (const Stall& stall : watch.Look({{"shop", service}})) {
-    EXPECT_GT(stall.others(), 20) << "unless the machine has other work as well";
+  for (int i = 0; i < 4; ++i) service.push_back(SpinAsChild());
+  for (const Stall& stall : Watch(service)) EXPECT_GT(stall.others(), 20);
+}
+
+TEST_F(StarvationWatchTest, WhatTheAgentItselfBurnsStarvesNobody) {
+  const ProcessId service = SpinAsChild();
+  for (int i = 0; i < 3; ++i) SpinAsChild();
+  const CpuTicks before = ReadCpuTicks();
+  const std::vector<Stall> starved = Watch({service});
+  const CpuTicks after = ReadCpuTicks();
+  // Unless the machine has other work as well: these four use one core.
+  const double idle_cores = static_cast<double>(after.idle - before.idle) / static_cast<double>(after.total - before.total) * after.cores;
+  if (idle_cores > after.cores - 1.3) {
+    EXPECT_TRUE(starved.empty()) << starved[0].DebugString();
   }
 }
 
