@@ -34,7 +34,6 @@ const Load* FindLoad(const Timeline& timeline, absl::string_view name) {
 
 Baseline BaselineOf(const Timeline& timeline, const Load& load, const Stalls& stalls) {
   Baseline baseline;
-  baseline.most_left_out_percent = stalls.most_left_out_percent();
   baseline.window_ns = absl::ToInt64Nanoseconds(JudgedWindow(load));
   const auto found = timeline.requests.find(load.name());
   if (found == timeline.requests.end() || found->second.empty()) return baseline;

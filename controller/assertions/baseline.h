@@ -18,7 +18,6 @@ struct Baseline {
   int64_t window_ns = 0;
   std::vector<Window> windows;
   int64_t left_out = 0;  // windows in which the machine stood still
-  int64_t most_left_out_percent = Stalls::kMostLeftOutPercent;
 
   // Medians over the windows that are neither left out nor empty.
   double p50_ns = 0;

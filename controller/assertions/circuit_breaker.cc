@@ -92,7 +92,7 @@ Findings Find(const CircuitBreaker& spec, const Timeline& timeline, const Stalls
   const FaultTime time = TimeOf(timeline, spec.fault());
   if ((found.obstacle = FaultGate(timeline, time, /*must_be_over=*/true))) return found;
   const Baseline baseline = BaselineOf(timeline, *load, stalls);
-  if ((found.obstacle = BaselineGate(*load, baseline))) return found;
+  if ((found.obstacle = BaselineGate(*load, baseline, stalls))) return found;
   found.scenes = ScenesOf(spec, timeline, *load, time, baseline, stalls);
   if ((found.obstacle = CallsGate(found.scenes.whole))) return found;
   const BreakerScene& whole = found.scenes.whole;

@@ -167,7 +167,7 @@ std::optional<Obstacle> FaultGate(const Timeline& timeline, const FaultTime& tim
   return std::nullopt;
 }
 
-std::optional<Obstacle> BaselineGate(const Load& load, const Baseline& baseline) {
+std::optional<Obstacle> BaselineGate(const Load& load, const Baseline& baseline, const Stalls& stalls) {
   const auto count = static_cast<int64_t>(baseline.windows.size());
   if (count < kBaselineWindows) {
     return Obstacle{
@@ -182,7 +182,7 @@ std::optional<Obstacle> BaselineGate(const Load& load, const Baseline& baseline)
                                  " of the baseline of load ", load.name()),
                     "raise `rate`"};
   }
-  return StallGate(baseline.left_out, count, "baseline window", baseline.most_left_out_percent);
+  return StallGate(baseline.left_out, count, "baseline window", stalls.most_left_out_percent());
 }
 
 std::optional<Obstacle> StallGate(int64_t left_out, int64_t all, absl::string_view noun, int64_t most_percent) {

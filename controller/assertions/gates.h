@@ -23,7 +23,7 @@ std::optional<Obstacle> SteadyGate(const Timeline& timeline);
 std::optional<Obstacle> FaultGate(const Timeline& timeline, const FaultTime& time, bool must_be_over);
 
 // There are at least 10 windows before the first injection, and the machine ran in at least 90 % of them.
-std::optional<Obstacle> BaselineGate(const Load& load, const Baseline& baseline);
+std::optional<Obstacle> BaselineGate(const Load& load, const Baseline& baseline, const Stalls& stalls);
 
 // At least 99 % of the requests that were due in the span were sent, with a p99 lag of at most 5 ms. What
 // happened while the machine stood still is left out. Empty spans hold.

@@ -264,7 +264,7 @@ Judgement JudgeRecovery(const Recovery& spec, const Timeline& timeline, const St
   if (auto obstacle = FaultGate(timeline, time, must_be_over)) return Obstructed(*obstacle);
 
   const Baseline baseline = BaselineOf(timeline, *load, stalls);
-  if (auto obstacle = BaselineGate(*load, baseline)) return Obstructed(*obstacle);
+  if (auto obstacle = BaselineGate(*load, baseline, stalls)) return Obstructed(*obstacle);
   if (baseline.ok_percent <= 0) {
     return Obstructed({absl::StrCat("no request of load ", load->name(), " was `ok` before the fault"),
                        "mend the service or the load's `degraded_when` and `rejected_when` first"});

@@ -216,7 +216,7 @@ Judgement JudgeTimeout(const Timeout& spec, const Timeline& timeline, const Stal
   if (auto obstacle = FaultGate(timeline, time, /*must_be_over=*/true)) return Obstructed(*obstacle);
 
   const Baseline baseline = BaselineOf(timeline, *load, stalls);
-  if (auto obstacle = BaselineGate(*load, baseline)) return Obstructed(*obstacle);
+  if (auto obstacle = BaselineGate(*load, baseline, stalls)) return Obstructed(*obstacle);
 
   const int64_t begin_ns = *time.injected_ns;
   const int64_t end_ns = *time.over_ns;

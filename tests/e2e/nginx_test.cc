@@ -24,14 +24,10 @@ constexpr Case kCases[] = {
     {"NextUpstreamOff", 18382, 1, "PASS", "FAIL"},
 };
 
-// Gives nginx and its upstreams ports of the case's own, so that the cases can run beside each other.
-void MovePorts(const Checkout& checkout, const Case& of) {
+// The text with ports of the case's own, so that the cases can run beside each other.
+std::string Moved(const Case& of, const std::string& text) {
   const std::string hundreds = absl::StrCat(3 + of.port % 10);
-  for (const char* file : {"nginx.conf", "two-upstreams.yaml"}) {
-    const std::string path = absl::StrCat(checkout.path(), "/scenarios/nginx/", file);
-    const std::string text = ReadFile(path);
-    std::ofstream(path) << absl::StrReplaceAll(text, {{"1838", absl::StrCat("12", hundreds, "8")}, {"1938", absl::StrCat("13", hundreds, "8")}});
-  }
+  return absl::StrReplaceAll(text, {{"1838", absl::StrCat("12", hundreds, "8")}, {"1938", absl::StrCat("13", hundreds, "8")}});
 }
 
 class NginxTest : public ::testing::TestWithParam<Case> {};
@@ -44,9 +40,13 @@ TEST_P(NginxTest, IsJudgedByWhatItsDirectivesPromise) {
   const Case& expected = GetParam();
   const std::vector<std::string> before = Residue();
   Checkout checkout;
-  MovePorts(checkout, expected);
+  for (const char* file : {"nginx.conf", "two-upstreams.yaml"}) {
+    const std::string path = absl::StrCat(checkout.path(), "/scenarios/nginx/", file);
+    const std::string text = ReadFile(path);
+    std::ofstream(path) << Moved(expected, text);
+  }
   const JudgedRun run = RunToVerdict(
-      checkout, {checkout.path() + "/scenarios/nginx/two-upstreams.yaml", absl::StrCat("--var=port=12", 3 + expected.port % 10, "8", expected.port % 10)},
+      checkout, {checkout.path() + "/scenarios/nginx/two-upstreams.yaml", absl::StrCat("--var=port=", Moved(expected, absl::StrCat(expected.port)))},
       expected.exit_code);
   EXPECT_EQ(run.exit_code, expected.exit_code) << run.output;
   const std::string& folder = run.folder;
