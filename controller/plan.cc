@@ -17,7 +17,6 @@ constexpr int kLeastRecoveryWindows = 5;
 // Three to see that a breaker has closed, and one that was cut short.
 constexpr int kClosingWindows = 4;
 constexpr absl::Duration kLeastWindow = absl::Seconds(1);
-constexpr double kSamplesInWindow = 20;
 // What a limiter is judged by when its load only has a rate and nothing is injected.
 constexpr absl::Duration kPlainRate = absl::Seconds(20);
 constexpr absl::Duration kLastAnswers = absl::Seconds(1);
@@ -115,7 +114,7 @@ absl::Duration JudgedWindow(const Load& load) {
     if (step.rate() > 0 && (lowest <= 0 || step.rate() < lowest)) lowest = step.rate();
   }
   if (lowest <= 0) return kLeastWindow;
-  return std::max(kLeastWindow, absl::Seconds(kSamplesInWindow / lowest));
+  return std::max(kLeastWindow, absl::Seconds(kRequestsInWindow / lowest));
 }
 
 Plan MakePlan(const Scenario& scenario) {

@@ -29,6 +29,9 @@ struct Plan {
 // The scenario must be without mistakes and outlive the plan.
 Plan MakePlan(const Scenario& scenario);
 
+// A window is long enough for so many requests at the load's lowest rate.
+inline constexpr int kRequestsInWindow = 20;
+
 // The window in which requests of this load are judged: max(1 s, 20 / rate).
 absl::Duration JudgedWindow(const Load& load);
 

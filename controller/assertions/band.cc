@@ -95,7 +95,6 @@ Band BandOf(const Recovery& spec, const Steady& steady, const Baseline& baseline
 }
 
 Standing StandingOf(const Window& window, const Band& band) {
-  if (window.stalled) return Standing::kLeftOut;
   if (window.empty()) return Standing::kEmpty;
   if (TooSlow(window, band, kFar) || TooManyErrors(window, band, kFar) ||
       window.OkPercent() < band.far_ok_percent - kRounding) {
@@ -106,6 +105,15 @@ Standing StandingOf(const Window& window, const Band& band) {
     return Standing::kOut;
   }
   return Standing::kIn;
+}
+
+Standing StandingOf(const Window& window, const Window& untouched, const Band& band) {
+  if (window.left_out) return Standing::kLeftOut;
+  const Standing standing = StandingOf(window, band);
+  if (!window.stalled || standing == Standing::kIn) return standing;
+  if (untouched.left_out) return Standing::kLeftOut;
+  const Standing without = StandingOf(untouched, band);
+  return without == Standing::kOut || without == Standing::kFarOut ? without : Standing::kLeftOut;
 }
 
 std::string WorstSeries(const Window& window, const Band& band) {

@@ -28,10 +28,13 @@ enum class Standing {
   kOut,
   kFarOut,   // outside 1.5 times the band
   kEmpty,    // no request was due: out, and breaks a run
-  kLeftOut,  // the machine stood still: neither in nor out
+  kLeftOut,  // the machine stood still, and it cannot be told
 };
 
 Standing StandingOf(const Window& window, const Band& band);
+// The same, where the machine may have stood still for a part of the window: `window` was cut with kDueInStall, `untouched` with
+// kTouchedByStall.
+Standing StandingOf(const Window& window, const Window& untouched, const Band& band);
 
 // The series that is furthest out of band, with its figures: "goodput 0 % of baseline (95 % needed)". Empty:
 // all are in band.

@@ -73,10 +73,23 @@ TEST(Standing, AlwaysAllowsOneError) {
   EXPECT_EQ(Of(WindowOf(40, 38, 2, 10, 10)), kFar);
 }
 
-TEST(Standing, LeavesOutAWindowThatStoodStillHoweverItLooks) {
-  Window window = WindowOf(1000, 0, 1000, 99, 99);
-  window.stalled = true;
-  EXPECT_EQ(Of(window), kLeft);
+TEST(Standing, InAWindowInWhichTheMachineStoodStillWhatLooksGoodIsAndWhatLooksBadMayBe) {
+  const Window bad = WindowOf(1000, 0, 1000, 99, 99);
+  const Window good = WindowOf(1000, 1000, 0, 10, 10);
+  const auto of = [](Window window, const Window& untouched) {
+    window.stalled = true;
+    return StandingOf(window, untouched, TestBand());
+  };
+  EXPECT_EQ(of(good, good), kIn);
+  EXPECT_EQ(of(good, bad), kIn);
+  EXPECT_EQ(of(bad, good), kLeft) << "the stall may have made it so";
+  EXPECT_EQ(of(bad, bad), kFar) << "it is so without the stall";
+  EXPECT_EQ(of(bad, WindowOf(0, 0, 0, 0, 0)), kLeft);
+  Window little = bad;
+  little.left_out = true;
+  EXPECT_EQ(of(bad, little), kLeft);
+  EXPECT_EQ(of(little, good), kLeft);
+  EXPECT_EQ(StandingOf(bad, good, TestBand()), kFar) << "nothing stood still";
 }
 
 TEST(WorstSeries, IsTheOneFurthestOutOfBand) {

@@ -18,7 +18,7 @@ int64_t WarmUp(int64_t available_ns, int64_t window_ns) {
 double MedianOf(const std::vector<Window>& windows, double (*figure)(const Window&)) {
   std::vector<double> values;
   for (const Window& window : windows) {
-    if (!window.stalled && !window.empty()) values.push_back(figure(window));
+    if (!window.left_out && !window.empty()) values.push_back(figure(window));
   }
   return values.empty() ? 0 : Median(values);
 }
@@ -32,8 +32,9 @@ const Load* FindLoad(const Timeline& timeline, absl::string_view name) {
   return nullptr;
 }
 
-Baseline BaselineOf(const Timeline& timeline, const Load& load, const Stalls& stalls) {
+Baseline BaselineOf(const Timeline& timeline, const Load& load) {
   Baseline baseline;
+  baseline.stalls = Stalls(timeline.stalls);
   baseline.window_ns = absl::ToInt64Nanoseconds(JudgedWindow(load));
   const auto found = timeline.requests.find(load.name());
   if (found == timeline.requests.end() || found->second.empty()) return baseline;
@@ -46,9 +47,9 @@ Baseline BaselineOf(const Timeline& timeline, const Load& load, const Stalls& st
   baseline.begin_ns = start_ns + WarmUp(until_ns - start_ns, baseline.window_ns);
   const int64_t count = std::max<int64_t>((until_ns - baseline.begin_ns) / baseline.window_ns, 0);
   baseline.end_ns = baseline.begin_ns + count * baseline.window_ns;
-  baseline.windows = CutWindows(requests, baseline.begin_ns, baseline.window_ns, count, stalls);
+  baseline.windows = CutWindows(requests, baseline.begin_ns, baseline.window_ns, count, baseline.stalls);
   baseline.left_out = std::count_if(baseline.windows.begin(), baseline.windows.end(),
-                                    [](const Window& window) { return window.stalled; });
+                                    [](const Window& window) { return window.left_out; });
 
   baseline.p50_ns = MedianOf(baseline.windows, [](const Window& w) { return static_cast<double>(w.p50_ns); });
   baseline.p95_ns = MedianOf(baseline.windows, [](const Window& w) { return static_cast<double>(w.p95_ns); });

@@ -17,7 +17,10 @@ struct Baseline {
   int64_t end_ns = 0;    // at most the first injection
   int64_t window_ns = 0;
   std::vector<Window> windows;
-  int64_t left_out = 0;  // windows in which the machine stood still
+  int64_t left_out = 0;  // windows for most of which the machine stood still
+  // When the machine stood still. What happened while others had the cores stays: a baseline that was measured then asks less of
+  // the service, so that what breaks it is broken.
+  Stalls stalls{{}};
 
   // Medians over the windows that are neither left out nor empty.
   double p50_ns = 0;
@@ -32,7 +35,7 @@ struct Baseline {
 
 // Windows from the load's start until limits are tried or to the first injection (else to the last record),
 // without the first, in which the service warms up.
-Baseline BaselineOf(const Timeline& timeline, const Load& load, const Stalls& stalls);
+Baseline BaselineOf(const Timeline& timeline, const Load& load);
 
 // The requests of the baseline.
 absl::Span<const Request> BaselineRequests(const Timeline& timeline, const Load& load,

@@ -30,14 +30,19 @@ constexpr size_t kMostNamed = 4;
 
 bool StartsBefore(const Call& call, int64_t ns) { return call.start_ns < ns; }
 
+// As the requests of a window are: without those of the time in which the machine stood still.
+int64_t CallsWithin(int64_t begin_ns, int64_t end_ns, const std::vector<Call>& calls, const Stalls& stalls) {
+  const auto first = std::lower_bound(calls.begin(), calls.end(), begin_ns, StartsBefore);
+  const auto last = std::lower_bound(first, calls.end(), end_ns, StartsBefore);
+  return std::count_if(first, last, [&](const Call& call) { return !stalls.Touch(call.start_ns, call.start_ns); });
+}
+
 double CallsPerRequest(const Baseline& baseline, const std::vector<Call>& calls) {
   std::vector<double> shares;
   for (const Window& window : baseline.windows) {
-    if (window.stalled || window.empty()) continue;
-    const auto first = std::lower_bound(calls.begin(), calls.end(), window.begin_ns, StartsBefore);
-    const auto last =
-        std::lower_bound(first, calls.end(), window.begin_ns + baseline.window_ns, StartsBefore);
-    shares.push_back(static_cast<double>(last - first) / static_cast<double>(window.requests));
+    if (window.left_out || window.empty()) continue;
+    const int64_t count = CallsWithin(window.begin_ns, window.begin_ns + baseline.window_ns, calls, baseline.stalls);
+    shares.push_back(static_cast<double>(count) / static_cast<double>(window.requests));
   }
   return shares.empty() ? 0 : Median(shares);
 }
@@ -45,9 +50,8 @@ double CallsPerRequest(const Baseline& baseline, const std::vector<Call>& calls)
 double MeanPerRequest(const Baseline& baseline, const std::vector<Call>& calls) {
   int64_t requests = 0;
   for (const Window& window : baseline.windows) requests += window.requests;
-  const auto first = std::lower_bound(calls.begin(), calls.end(), baseline.begin_ns, StartsBefore);
-  const auto last = std::lower_bound(first, calls.end(), baseline.end_ns, StartsBefore);
-  return requests == 0 ? 0 : static_cast<double>(last - first) / static_cast<double>(requests);
+  const int64_t count = CallsWithin(baseline.begin_ns, baseline.end_ns, calls, baseline.stalls);
+  return requests == 0 ? 0 : static_cast<double>(count) / static_cast<double>(requests);
 }
 
 int64_t DefaultFailFast(absl::Span<const Request> requests) {

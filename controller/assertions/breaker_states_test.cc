@@ -164,7 +164,7 @@ Finding OpensWithNamesGone(const StateSpans& own, std::optional<int64_t>* opened
   const Stalls stalls(timeline.stalls);
   const Load& load = *FindLoad(timeline, "checkout");
   const BreakerScenes scenes =
-      ScenesOf(spec, timeline, load, TimeOf(timeline, ""), BaselineOf(timeline, load, stalls), stalls);
+      ScenesOf(spec, timeline, load, TimeOf(timeline, ""), BaselineOf(timeline, load), stalls);
   return CheckOpens(scenes.each.front(), own, opened_ns);
 }
 

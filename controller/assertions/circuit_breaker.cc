@@ -91,7 +91,7 @@ Findings Find(const CircuitBreaker& spec, const Timeline& timeline, const Stalls
   if ((found.obstacle = SteadyGate(timeline))) return found;
   const FaultTime time = TimeOf(timeline, spec.fault());
   if ((found.obstacle = FaultGate(timeline, time, /*must_be_over=*/true))) return found;
-  const Baseline baseline = BaselineOf(timeline, *load, stalls);
+  const Baseline baseline = BaselineOf(timeline, *load);
   if ((found.obstacle = BaselineGate(*load, baseline, stalls))) return found;
   found.scenes = ScenesOf(spec, timeline, *load, time, baseline, stalls);
   if ((found.obstacle = CallsGate(found.scenes.whole))) return found;

@@ -182,12 +182,14 @@ std::optional<Obstacle> BaselineGate(const Load& load, const Baseline& baseline,
                                  " of the baseline of load ", load.name()),
                     "raise `rate`"};
   }
-  return StallGate(baseline.left_out, count, "baseline window", stalls.most_left_out_percent());
+  // In the baseline only what the machine did is left out.
+  return StallGate(baseline.left_out, count, "baseline window", Stalls({}, stalls.most_left_out_percent()));
 }
 
-std::optional<Obstacle> StallGate(int64_t left_out, int64_t all, absl::string_view noun, int64_t most_percent) {
+std::optional<Obstacle> StallGate(int64_t left_out, int64_t all, absl::string_view noun, const Stalls& stalls) {
+  const int64_t most_percent = stalls.most_left_out_percent();
   if (left_out * 100 <= all * most_percent) return std::nullopt;
-  return Obstacle{absl::StrCat("the machine stood still in ", Grouped(left_out), " of ", Counted(all, noun),
+  return Obstacle{absl::StrCat(stalls.others_too() ? "others had the cores, or the machine stood still, in " : "the machine stood still in ", Grouped(left_out), " of ", Counted(all, noun),
                                "; at most ", most_percent, " % may be left out"),
                   "run it again on a machine with less else to do"};
 }
@@ -221,7 +223,7 @@ std::optional<Obstacle> GeneratorGate(const Timeline& timeline, const Load& load
 
 std::string Unsteadiness(const Timeline& timeline, const Load& load, const Stalls& stalls) {
   const Steady& steady = timeline.header.scenario().steady();
-  const Baseline baseline = BaselineOf(timeline, load, stalls);
+  const Baseline baseline = BaselineOf(timeline, load);
   int64_t errors = 0;
   int64_t all = 0;
   std::vector<int64_t> latencies;

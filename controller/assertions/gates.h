@@ -30,9 +30,8 @@ std::optional<Obstacle> BaselineGate(const Load& load, const Baseline& baseline,
 std::optional<Obstacle> GeneratorGate(const Timeline& timeline, const Load& load, int64_t begin_ns,
                                       int64_t end_ns, const Stalls& stalls);
 
-// At most so many percent of `all` were left out because the machine stood still. `noun`: "window", "request".
-std::optional<Obstacle> StallGate(int64_t left_out, int64_t all, absl::string_view noun,
-                                  int64_t most_percent = Stalls::kMostLeftOutPercent);
+// No more of `all` was left out than `stalls` allow. `noun`: "window", "request".
+std::optional<Obstacle> StallGate(int64_t left_out, int64_t all, absl::string_view noun, const Stalls& stalls);
 
 // How one load violates `steady` over its baseline, in one sentence; empty: it does not.
 std::string Unsteadiness(const Timeline& timeline, const Load& load, const Stalls& stalls);

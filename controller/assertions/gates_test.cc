@@ -162,9 +162,9 @@ TEST(FaultGate, CaresForHealingOnlyWhereItMatters) {
 }
 
 TEST(StallGate, AllowsATenth) {
-  EXPECT_THAT(Reason(StallGate(1, 10, "window")), IsEmpty());
-  EXPECT_THAT(Reason(StallGate(0, 0, "window")), IsEmpty());
-  EXPECT_EQ(Reason(StallGate(2, 19, "window")),
+  EXPECT_THAT(Reason(StallGate(1, 10, "window", Stalls({}))), IsEmpty());
+  EXPECT_THAT(Reason(StallGate(0, 0, "window", Stalls({}))), IsEmpty());
+  EXPECT_EQ(Reason(StallGate(2, 19, "window", Stalls({}))),
             "the machine stood still in 2 of 19 windows; at most 10 % may be left out");
 }
 

@@ -46,22 +46,32 @@ int64_t TotalNs(const std::vector<Stall>& stalls) {
 }
 
 // A service that others keep from the cores is late for no fault of its own, and never early: what holds all the same, holds. A
-// promise that looks broken is broken only if it is so without those moments.
+// promise that looks broken is broken only if it is so without those moments. To condemn, what is left has to be half of it; to
+// acquit, nearly all.
 Judgement JudgeFairly(const Assertion& assertion, const Timeline& timeline) {
   Judgement judgement = JudgeKind(assertion, timeline, Stalls(timeline.stalls));
-  if (judgement.verdict.result() != Verdict::FAIL || timeline.starved.empty()) return judgement;
+  const bool disturbed = !timeline.stalls.empty() || !timeline.starved.empty();
+  if (judgement.verdict.result() == Verdict::PASS || !disturbed) return judgement;
+  const std::vector<Stall>& starved = timeline.starved;
   std::vector<Stall> left_out = timeline.stalls;
-  left_out.insert(left_out.end(), timeline.starved.begin(), timeline.starved.end());
-  // To condemn, what is left has to be half of it; to acquit, nearly all.
-  Judgement again = JudgeKind(assertion, timeline, Stalls(left_out, kHalfPercent));
-  if (again.verdict.result() != Verdict::FAIL) again = JudgeKind(assertion, timeline, Stalls(left_out));
-  AddDetail(again.verdict, "left out because others had the cores",
-            absl::StrCat(Counted(static_cast<int64_t>(timeline.starved.size()), "moment"), ", ", Tenths(TotalNs(timeline.starved))));
-  if (again.verdict.result() == Verdict::FAIL) return again;
+  left_out.insert(left_out.end(), starved.begin(), starved.end());
+  const auto tell = [&](Judgement& again) {
+    if (starved.empty()) return;
+    AddDetail(again.verdict, "left out because others had the cores",
+              absl::StrCat(Counted(static_cast<int64_t>(starved.size()), "moment"), ", ", Tenths(TotalNs(starved))));
+  };
+  Judgement condemned = JudgeKind(assertion, timeline, Stalls(left_out, kHalfPercent));
+  if (condemned.verdict.result() == Verdict::FAIL) {
+    tell(condemned);
+    return condemned;
+  }
+  if (judgement.verdict.result() != Verdict::FAIL) return judgement;
+  Judgement again = JudgeKind(assertion, timeline, Stalls(left_out));
+  tell(again);
   AddDetail(again.verdict, "with them", judgement.verdict.reason());
   if (again.verdict.result() == Verdict::INCONCLUSIVE) {
-    again.verdict.set_reason(absl::StrCat("others had the cores that the services needed: ", again.verdict.reason(),
-                                          "; with those moments: ", judgement.verdict.reason()));
+    again.verdict.set_reason(absl::StrCat("without the moments at which others had the cores: ", again.verdict.reason(),
+                                          "; with them: ", judgement.verdict.reason()));
     again.verdict.set_advice("run it again on a machine with less else to do");
   }
   return again;

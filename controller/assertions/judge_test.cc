@@ -88,9 +88,38 @@ TEST(Judge, WhereOthersHadTheCoresForLongNothingFailsAndTheReasonSaysWhy) {
   Starve(builder, 22, 50);
   EXPECT_THAT(Results(builder), ElementsAre(Verdict::PASS, Verdict::INCONCLUSIVE));
   const Verdict back = JudgeAll(builder.Build())[1].verdict;
-  EXPECT_THAT(back.reason(), HasSubstr("others had the cores that the services needed"));
+  EXPECT_THAT(back.reason(), HasSubstr("without the moments at which others had the cores: "));
   EXPECT_THAT(back.reason(), HasSubstr("still out of band"));
   EXPECT_THAT(back.advice(), HasSubstr("less else to do"));
+}
+
+TEST(Judge, BrokenServiceFailsThoughOthersHadTheCoresInEveryBaselineWindow) {
+  TimelineBuilder builder = Asserting();
+  builder.Answer(12, 22, Reply{512, OK}).Answer(22, 50, kWell);
+  for (double at = 0; at < 12; at += 1) Starve(builder, at, at + 0.4);
+  Starve(builder, 15, 15.4);
+  EXPECT_THAT(Results(builder), ElementsAre(Verdict::FAIL, Verdict::PASS));
+}
+
+TEST(Judge, BrokenServiceFailsThoughTheMachineStoodStillNowAndThen) {
+  TimelineBuilder builder = Asserting();
+  builder.Answer(12, 22, Reply{512, OK}).Answer(22, 50, Reply{60});
+  for (double at = 0; at < 50; at += 1.3) builder.StandStill(at, 50);
+  EXPECT_THAT(Results(builder), ElementsAre(Verdict::FAIL, Verdict::FAIL));
+}
+
+TEST(Judge, CorrectServicePassesThoughTheMachineStoodStillNowAndThen) {
+  TimelineBuilder builder = Asserting();
+  builder.Answer(12, 22, Reply{305, DEGRADED}).Answer(22, 50, kWell);
+  for (double at = 0; at < 50; at += 0.9) builder.StandStill(at, 40);
+  EXPECT_THAT(Results(builder), ElementsAre(Verdict::PASS, Verdict::PASS));
+}
+
+TEST(Judge, WhereTheMachineStoodStillMostOfTheTimeNothingIsJudged) {
+  TimelineBuilder builder = Asserting();
+  builder.Answer(12, 22, Reply{512, OK}).Answer(22, 50, Reply{60});
+  for (double at = 0; at < 50; at += 1) builder.StandStill(at, 600);
+  EXPECT_THAT(Results(builder), ElementsAre(Verdict::INCONCLUSIVE, Verdict::INCONCLUSIVE));
 }
 
 TEST(Judge, WhatHoldsOnABusyMachineHolds) {

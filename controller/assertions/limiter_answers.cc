@@ -105,7 +105,7 @@ LimiterCheck CheckQueue(const LimiterScene& scene) {
   check.only_if_offered = true;
   check.name = "wait in the full queue";
   const auto queue_ns = static_cast<int64_t>(static_cast<double>(scene.spec.burst()) / scene.spec.rate() * 1e9);
-  const Baseline baseline = BaselineOf(scene.timeline, scene.load, scene.stalls);
+  const Baseline baseline = BaselineOf(scene.timeline, scene.load);
   const int64_t limit_ns = queue_ns + queue_ns / 20 + static_cast<int64_t>(baseline.p50_ns) + kQueueSlackNs;
   // Once something was rejected the queue is full, and stays so while more than the limit is offered.
   std::vector<const Request*> late;
@@ -216,7 +216,7 @@ LimiterCheck CheckOther(const LimiterScene& scene, const std::string& other) {
   const Load* load = FindLoad(scene.timeline, other);
   Share before, meanwhile;
   if (found != scene.timeline.requests.end() && load != nullptr) {
-    before = LostIn(BaselineRequests(scene.timeline, *load, BaselineOf(scene.timeline, *load, scene.stalls)), scene.stalls);
+    before = LostIn(BaselineRequests(scene.timeline, *load, BaselineOf(scene.timeline, *load)), scene.stalls);
     meanwhile = LostIn(IntendedWithin(found->second, begin_ns, end_ns), scene.stalls);
   }
   const auto lost = static_cast<int64_t>(meanwhile.lost.size());

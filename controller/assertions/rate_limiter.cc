@@ -46,7 +46,7 @@ std::optional<Obstacle> PaceGate(const LimiterScene& scene) {
       stalled += scene.stalls.Touch(request->sent_ns, request->end_ns);
     }
   }
-  return StallGate(stalled, all, "request", scene.stalls.most_left_out_percent());
+  return StallGate(stalled, all, "request", scene.stalls);
 }
 
 // In the order in which one explains the other.

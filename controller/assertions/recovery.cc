@@ -88,10 +88,15 @@ Aftermath Observe(const Recovery& spec, const Timeline& timeline, const Load& lo
   const int64_t count = until_ns > clock.start_ns ? (until_ns - clock.start_ns) / baseline.window_ns : 0;
   const auto requests = timeline.requests.find(load.name());
   if (requests != timeline.requests.end()) {
-    aftermath.windows = CutWindows(requests->second, clock.start_ns, baseline.window_ns, count, stalls);
+    const auto cut = [&](LeaveOut leave_out) {
+      return CutWindows(requests->second, clock.start_ns, baseline.window_ns, count, stalls, leave_out);
+    };
+    aftermath.windows = cut(LeaveOut::kDueInStall);
+    const std::vector<Window> untouched = cut(LeaveOut::kTouchedByStall);
+    for (size_t i = 0; i < aftermath.windows.size(); ++i) {
+      aftermath.standings.push_back(StandingOf(aftermath.windows[i], untouched[i], aftermath.band));
+    }
   }
-  for (const Window& window : aftermath.windows)
-    aftermath.standings.push_back(StandingOf(window, aftermath.band));
   aftermath.course = Follow(aftermath.standings, aftermath.needed);
   return aftermath;
 }
@@ -243,14 +248,14 @@ Obstacle NotEnough(const Aftermath& aftermath, const Timeline& timeline) {
       "run it again; if the machine often stands still, on one with less else to do"};
 }
 
-std::optional<Obstacle> AfterStallGate(const Aftermath& aftermath, int64_t most_percent) {
+std::optional<Obstacle> AfterStallGate(const Aftermath& aftermath, const Stalls& stalls) {
   const size_t decisive = aftermath.Decisive();
   const int64_t left_out = LeftOut(aftermath.standings, decisive);
-  auto obstacle = StallGate(left_out, static_cast<int64_t>(decisive), "window", most_percent);
+  auto obstacle = StallGate(left_out, static_cast<int64_t>(decisive), "window", stalls);
   if (!obstacle) return std::nullopt;
   // A few stalls weigh less once there are more windows.
   const size_t all = aftermath.standings.size();
-  return StallGate(LeftOut(aftermath.standings, all), static_cast<int64_t>(all), "window", most_percent);
+  return StallGate(LeftOut(aftermath.standings, all), static_cast<int64_t>(all), "window", stalls);
 }
 
 }  // namespace
@@ -263,7 +268,7 @@ Judgement JudgeRecovery(const Recovery& spec, const Timeline& timeline, const St
   const bool must_be_over = SinceOf(spec, time) == Recovery::SINCE_HEAL;
   if (auto obstacle = FaultGate(timeline, time, must_be_over)) return Obstructed(*obstacle);
 
-  const Baseline baseline = BaselineOf(timeline, *load, stalls);
+  const Baseline baseline = BaselineOf(timeline, *load);
   if (auto obstacle = BaselineGate(*load, baseline, stalls)) return Obstructed(*obstacle);
   if (baseline.ok_percent <= 0) {
     return Obstructed({absl::StrCat("no request of load ", load->name(), " was `ok` before the fault"),
@@ -282,7 +287,7 @@ Judgement JudgeRecovery(const Recovery& spec, const Timeline& timeline, const St
     if (auto obstacle = GeneratorGate(timeline, *load, begin_ns, end_ns, stalls))
       return Obstructed(*obstacle, verdict);
   }
-  if (auto obstacle = AfterStallGate(aftermath, stalls.most_left_out_percent())) return Obstructed(*obstacle, verdict);
+  if (auto obstacle = AfterStallGate(aftermath, stalls)) return Obstructed(*obstacle, verdict);
 
   bool final = true;
   if (aftermath.course.relapses.size() > 1) {

@@ -179,22 +179,35 @@ TEST(Recovery, LeavesOutWindowsInWhichTheMachineStoodStill) {
   // Two of the first ten windows are out of band; in one of them the machine stood still.
   TimelineBuilder builder = BadIn({2, 6});
   EXPECT_EQ(Judged(builder).measured(), "3.0 s");
-  builder.StandStill(24.5, 100);
+  builder.StandStill(24.2, 600);
   EXPECT_EQ(Judged(builder).measured(), "0.0 ms");
 }
 
 TEST(Recovery, IsInconclusiveWhenTooManyWindowsStoodStill) {
   TimelineBuilder builder = BadFor(0);
-  for (int second = 23; second < 26; ++second) builder.StandStill(second + 0.5, 50);
+  for (int second = 23; second < 26; ++second) builder.StandStill(second + 0.2, 600);
   const Verdict verdict = Judged(builder);
   EXPECT_EQ(verdict.result(), Verdict::INCONCLUSIVE);
   EXPECT_THAT(verdict.reason(), HasSubstr("stood still"));
 }
 
 TEST(Recovery, IsInconclusiveWhenTheBaselineStoodStill) {
-  TimelineBuilder builder = BadFor(0).StandStill(3.5, 50);
+  TimelineBuilder builder = BadFor(0).StandStill(3.2, 600);
   EXPECT_EQ(Judged(builder).result(), Verdict::PASS);
-  EXPECT_EQ(Judged(builder.StandStill(5.5, 50)).result(), Verdict::INCONCLUSIVE);
+  EXPECT_EQ(Judged(builder.StandStill(5.2, 600)).result(), Verdict::INCONCLUSIVE);
+}
+
+TEST(Recovery, IsInBandThoughTheMachineStoodStillForAPartOfEachWindow) {
+  TimelineBuilder builder = BadFor(0);
+  for (int second = 0; second < 40; ++second) builder.StandStill(second + 0.5, 50);
+  EXPECT_EQ(Judged(builder).result(), Verdict::PASS);
+}
+
+TEST(Recovery, BlamesAStallForNothingThatIsBrokenWithoutIt) {
+  TimelineBuilder builder = BadFor(30);
+  for (int second = 0; second < 60; ++second) builder.StandStill(second + 0.5, 50);
+  const Verdict verdict = Judged(builder);
+  EXPECT_EQ(verdict.result(), Verdict::FAIL) << verdict.reason();
 }
 
 TEST(Recovery, LeavesTheWarmUpOutOfTheBaseline) {

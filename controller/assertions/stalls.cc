@@ -10,6 +10,7 @@ Stalls::Stalls(const std::vector<Stall>& stalls, int64_t most_left_out_percent)
   std::vector<std::pair<int64_t, int64_t>> spans;
   spans.reserve(stalls.size());
   for (const Stall& stall : stalls) {
+    others_too_ = others_too_ || !stall.service().empty();
     spans.emplace_back(stall.start_ns(), stall.start_ns() + stall.length_ns() + kCatchUpNs);
   }
   std::sort(spans.begin(), spans.end());

@@ -8,7 +8,7 @@
 
 namespace squall {
 
-// When the machine stood still. What happened then says nothing about the service. Immutable; thread-safe.
+// When the machine stood still. What happened then says nothing about the service. Thread-safe.
 class Stalls {
  public:
   // What piled up while the machine stood still is worked off afterwards: a stall counts this much longer.
@@ -19,6 +19,8 @@ class Stalls {
 
   explicit Stalls(const std::vector<Stall>& stalls, int64_t most_left_out_percent = kMostLeftOutPercent);
   int64_t most_left_out_percent() const { return most_left_out_percent_; }
+  // Moments at which others had the cores are among them, beside those at which nothing ran.
+  bool others_too() const { return others_too_; }
 
   // Whether any of [begin_ns, end_ns] fell into a stall. O(log n).
   bool Touch(int64_t begin_ns, int64_t end_ns) const;
@@ -30,7 +32,8 @@ class Stalls {
   int64_t Within(int64_t begin_ns, int64_t end_ns) const;
 
  private:
-  const int64_t most_left_out_percent_;
+  int64_t most_left_out_percent_;
+  bool others_too_ = false;
   // Disjoint and in order.
   std::vector<int64_t> begins_;
   std::vector<int64_t> ends_;

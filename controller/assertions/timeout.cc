@@ -215,7 +215,7 @@ Judgement JudgeTimeout(const Timeout& spec, const Timeline& timeline, const Stal
   const FaultTime time = TimeOf(timeline, spec.fault());
   if (auto obstacle = FaultGate(timeline, time, /*must_be_over=*/true)) return Obstructed(*obstacle);
 
-  const Baseline baseline = BaselineOf(timeline, *load, stalls);
+  const Baseline baseline = BaselineOf(timeline, *load);
   if (auto obstacle = BaselineGate(*load, baseline, stalls)) return Obstructed(*obstacle);
 
   const int64_t begin_ns = *time.injected_ns;
@@ -233,7 +233,7 @@ Judgement JudgeTimeout(const Timeout& spec, const Timeline& timeline, const Stal
   AddFigures(verdict, limits, found);
   if (auto obstacle = GeneratorGate(timeline, *load, begin_ns, end_ns, stalls))
     return Obstructed(*obstacle, verdict);
-  if (auto obstacle = StallGate(found.left_out, n + found.left_out, "request", stalls.most_left_out_percent()))
+  if (auto obstacle = StallGate(found.left_out, n + found.left_out, "request", stalls))
     return Obstructed(*obstacle, verdict);
 
   // What was sent until the fault was over must have ended before the verdict can be the last word.

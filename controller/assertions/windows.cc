@@ -54,7 +54,7 @@ absl::Span<const Request> IntendedWithin(absl::Span<const Request> requests, int
 }
 
 std::vector<Window> CutWindows(absl::Span<const Request> requests, int64_t begin_ns, int64_t length_ns,
-                               int64_t count, const Stalls& stalls) {
+                               int64_t count, const Stalls& stalls, LeaveOut leave_out) {
   std::vector<Window> windows(static_cast<size_t>(count));
   std::vector<int64_t> latencies;
   const auto* next = std::lower_bound(requests.begin(), requests.end(), begin_ns, DueBefore);
@@ -62,14 +62,22 @@ std::vector<Window> CutWindows(absl::Span<const Request> requests, int64_t begin
     window.begin_ns = begin_ns + (&window - windows.data()) * length_ns;
     const int64_t end_ns = window.begin_ns + length_ns;
     window.stalled = stalls.Touch(window.begin_ns, end_ns - 1);
+    bool missing = false;
     latencies.clear();
     for (; next != requests.end() && next->intended_ns < end_ns; ++next) {
       if (next->outcome == ABANDONED) continue;
+      const int64_t until_ns = leave_out == LeaveOut::kDueInStall ? next->intended_ns : next->end_ns;
+      if (stalls.Touch(next->intended_ns, until_ns)) {
+        missing = true;
+        continue;
+      }
       ++window.requests;
       window.ok += next->outcome == OK;
       window.errors += IsError(next->outcome);
       if (Waited(next->outcome)) latencies.push_back(next->LatencyNs());
     }
+    window.left_out = (missing && window.requests < kRequestsInWindow) ||
+                      2 * stalls.Within(window.begin_ns, end_ns) > length_ns;
     window.waited = static_cast<int64_t>(latencies.size());
     if (!latencies.empty()) {
       window.p50_ns = Percentile(latencies, 50);

@@ -9,7 +9,7 @@
 
 namespace squall {
 
-// What became of the requests that were due in a window. Requests that the run abandoned are left out.
+// What became of the requests that were due in a window. Requests that the run abandoned are left out, and those that LeaveOut says.
 struct Window {
   int64_t begin_ns = 0;
   int64_t requests = 0;
@@ -18,7 +18,8 @@ struct Window {
   int64_t waited = 0;  // requests that were answered or given up: the latencies are theirs
   int64_t p50_ns = 0;
   int64_t p95_ns = 0;
-  bool stalled = false;  // the machine stood still for a part of it
+  bool stalled = false;  // the machine stood still for a part of it: what looks bad may be due to that
+  bool left_out = false;  // it stood still for more than half of it, or too few requests are left to be judged
 
   bool empty() const { return requests == 0; }
   double ErrorPercent() const {
@@ -29,10 +30,19 @@ struct Window {
   }
 };
 
+// Which requests a stall of the machine takes out of a window.
+enum class LeaveOut {
+  // Those that were due meanwhile. Those that were under way stay, since slow ones are under way more often than fast ones: what
+  // looks good, is.
+  kDueInStall,
+  // Those that were under way too: what looks bad, is.
+  kTouchedByStall,
+};
+
 // `count` windows of `length_ns`, the first of which begins at `begin_ns`. `requests` are in the order of
 // their intended start. REQUIRES: length_ns > 0, count >= 0.
 std::vector<Window> CutWindows(absl::Span<const Request> requests, int64_t begin_ns, int64_t length_ns,
-                               int64_t count, const Stalls& stalls);
+                               int64_t count, const Stalls& stalls, LeaveOut leave_out = LeaveOut::kDueInStall);
 
 // Whether the request waited until it was answered or given up. A refused or reset one says nothing about
 // latency.

@@ -87,14 +87,42 @@ TEST(CutWindows, BeginsInTheMiddle) {
   EXPECT_EQ(windows[2].requests, 100);
 }
 
-TEST(CutWindows, MarksWindowsInWhichTheMachineStoodStill) {
+Stalls StillAt(int64_t start_ms, int64_t length_ms) {
   Stall stall;
-  stall.set_start_ns(1'900'000'000);
-  stall.set_length_ns(10'000'000);
-  const std::vector<Window> windows = CutWindows({}, 0, kSecond, 4, Stalls({stall}));
+  stall.set_start_ns(start_ms * 1'000'000);
+  stall.set_length_ns(length_ms * 1'000'000);
+  return Stalls({stall});
+}
+
+TEST(CutWindows, MarksWindowsInWhichTheMachineStoodStill) {
+  const std::vector<Window> windows = CutWindows({}, 0, kSecond, 4, StillAt(1900, 10));
   EXPECT_FALSE(windows[0].stalled);
   EXPECT_TRUE(windows[1].stalled);
   EXPECT_FALSE(windows[2].stalled);
+}
+
+TEST(CutWindows, LeavesOutWhatWasDueWhileTheMachineStoodStill) {
+  TimelineBuilder builder;
+  builder.Answer(0, 2, Reply{300});
+  // With the 50 ms after it, that count too: from 1,496 ms to 1,555 ms; a request is due each 5 ms.
+  const Stalls stalls = StillAt(1496, 9);
+  Window window = CutWindows(RequestsOf(builder), 0, kSecond, 2, stalls)[1];
+  EXPECT_TRUE(window.stalled);
+  EXPECT_FALSE(window.left_out);
+  EXPECT_EQ(window.requests, 200 - 11);
+  EXPECT_EQ(window.p50_ns, 300'000'000);
+  // Those that were under way too: due 300 ms before it or less.
+  window = CutWindows(RequestsOf(builder), 0, kSecond, 2, stalls, LeaveOut::kTouchedByStall)[1];
+  EXPECT_EQ(window.requests, 200 - 11 - 60);
+}
+
+TEST(CutWindows, LeavesOutWindowsOfWhichTooLittleIsLeft) {
+  TimelineBuilder builder;
+  builder.Answer(0, 2, Reply{});
+  EXPECT_FALSE(CutWindows(RequestsOf(builder), 0, kSecond, 1, StillAt(100, 400))[0].left_out);
+  EXPECT_TRUE(CutWindows(RequestsOf(builder), 0, kSecond, 1, StillAt(100, 460))[0].left_out);
+  // 20 in a window of 100 ms.
+  EXPECT_TRUE(CutWindows(RequestsOf(builder), 0, kSecond / 10, 1, StillAt(0, 1))[0].left_out);
 }
 
 TEST(CompleteUntil, ReachesAsFarAsNoNumberIsMissing) {
