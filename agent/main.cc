@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <atomic>
 #include <cstdio>
 #include <string>
 #include <thread>
@@ -128,7 +127,6 @@ int main(int argc, char** argv) {
     grpc::AddInsecureChannelFromFd(server.get(), fd);
   }
 
-  std::atomic<bool> stop = false;
   std::thread watcher([&] {
     const int signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     signalfd_siginfo info;

@@ -21,7 +21,6 @@ constexpr char kReset[] = "\033[0m";
 constexpr char kBold[] = "\033[1m";
 constexpr char kDim[] = "\033[2m";
 constexpr char kRed[] = "\033[31m";
-constexpr char kBlue[] = "\033[34m";
 
 std::string Paint(bool color, const char* how, const std::string& text) {
   return color ? absl::StrCat(how, text, kReset) : text;

@@ -182,7 +182,7 @@ absl::string_view Advice(absl::string_view error, absl::string_view line) {
     absl::string_view error;
     absl::string_view advice;
   };
-  static constexpr Rule kRules[] = {
+  static const Rule kRules[] = {
       {YAML::ErrorMsg::TAB_IN_INDENTATION, "indent with spaces, not tabs"},
       {YAML::ErrorMsg::END_OF_MAP_FLOW, "close every { with a }, and put a comma between its entries"},
       {YAML::ErrorMsg::END_OF_SEQ_FLOW, "close every [ with a ], and put a comma between its entries"},

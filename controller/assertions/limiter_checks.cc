@@ -217,13 +217,12 @@ LimiterCheck CheckRejects(const LimiterScene& scene) {
   LimiterCheck check;
   check.name = "turned away otherwise";
   std::vector<const Request*> failed;
-  int64_t rejected = 0, all = 0;
+  int64_t all = 0;
   for (const OfferedSpan& span : scene.spans) {
     if (span.per_second <= scene.limit.rate) continue;
     for (const Request* request : scene.Offered(span.begin_ns, span.end_ns)) {
       if (scene.stalls.Touch(request->sent_ns, request->end_ns)) continue;
       ++all;
-      rejected += request->outcome == REJECTED;
       if (IsError(request->outcome)) failed.push_back(request);
     }
   }
