@@ -16,7 +16,6 @@ namespace squall {
 namespace {
 
 constexpr int64_t kBaselineWindows = 10;
-constexpr int64_t kMaxLagNs = 5'000'000;
 
 std::string WithMessage(absl::string_view text, const FaultSpan& span) {
   return span.message.empty() ? std::string(text) : absl::StrCat(text, ": ", span.message);
@@ -125,18 +124,17 @@ SendCounts CountSends(const Timeline& timeline, const Load& load, int64_t begin_
   return counts;
 }
 
-std::vector<int64_t> SendLags(const Timeline& timeline, const Load& load, int64_t begin_ns, int64_t end_ns,
-                              const Stalls& stalls) {
-  std::vector<int64_t> lags;
+// How many percent were sent late.
+double LatePercent(const Timeline& timeline, const Load& load, int64_t begin_ns, int64_t end_ns, const Stalls& stalls) {
   const auto found = timeline.requests.find(load.name());
-  if (found == timeline.requests.end()) return lags;
-  const absl::Span<const Request> requests = IntendedWithin(found->second, begin_ns, end_ns);
-  lags.reserve(requests.size());
-  for (const Request& request : requests) {
-    if (!stalls.Touch(request.intended_ns, request.sent_ns))
-      lags.push_back(request.sent_ns - request.intended_ns);
+  if (found == timeline.requests.end()) return 0;
+  int64_t all = 0, late = 0;
+  for (const Request& request : IntendedWithin(found->second, begin_ns, end_ns)) {
+    if (stalls.Touch(request.intended_ns, request.sent_ns)) continue;
+    ++all;
+    late += SentLate(request);
   }
-  return lags;
+  return all == 0 ? 0 : 100.0 * static_cast<double>(late) / static_cast<double>(all);
 }
 
 }  // namespace
@@ -211,14 +209,13 @@ std::optional<Obstacle> GeneratorGate(const Timeline& timeline, const Load& load
                                  " that were due were sent (99 % needed)"),
                     absl::StrCat(advice, "; too many may wait at once for `max_in_flight`")};
   }
-  std::vector<int64_t> lags = SendLags(timeline, load, begin_ns, end_ns, stalls);
-  if (lags.empty()) return std::nullopt;
-  const int64_t lag_ns = Percentile(lags, 99);
-  if (lag_ns <= kMaxLagNs) return std::nullopt;
-  return Obstacle{
-      absl::StrCat("load ", load.name(), " could not keep its promise: 1 % of its requests were sent ",
-                   HumanNanos(lag_ns), " late or later (", HumanNanos(kMaxLagNs), " allowed)"),
-      advice};
+  const double late = LatePercent(timeline, load, begin_ns, end_ns, stalls);
+  const auto most = static_cast<double>(stalls.most_left_out_percent());
+  if (late <= most) return std::nullopt;
+  return Obstacle{absl::StrCat("load ", load.name(), " could not keep its promise: ", HumanPercent(late),
+                               " of its requests were sent more than ", HumanNanos(kMostLagNs), " late (", HumanPercent(most),
+                               " may be)"),
+                  advice};
 }
 
 std::string Unsteadiness(const Timeline& timeline, const Load& load, const Stalls& stalls) {
@@ -231,7 +228,7 @@ std::string Unsteadiness(const Timeline& timeline, const Load& load, const Stall
     if (request.outcome == ABANDONED) continue;
     ++all;
     errors += IsError(request.outcome);
-    if (Waited(request.outcome) && !stalls.Touch(request.intended_ns, request.end_ns)) {
+    if (Waited(request.outcome) && !SentLate(request) && !stalls.Touch(request.intended_ns, request.end_ns)) {
       latencies.push_back(request.LatencyNs());
     }
   }

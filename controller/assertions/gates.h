@@ -25,7 +25,7 @@ std::optional<Obstacle> FaultGate(const Timeline& timeline, const FaultTime& tim
 // There are at least 10 windows before the first injection, and the machine ran in at least 90 % of them.
 std::optional<Obstacle> BaselineGate(const Load& load, const Baseline& baseline, const Stalls& stalls);
 
-// At least 99 % of the requests that were due in the span were sent, with a p99 lag of at most 5 ms. What
+// At least 99 % of the requests that were due in the span were sent, and no more of them late than `stalls` allow to leave out. What
 // happened while the machine stood still is left out. Empty spans hold.
 std::optional<Obstacle> GeneratorGate(const Timeline& timeline, const Load& load, int64_t begin_ns,
                                       int64_t end_ns, const Stalls& stalls);

@@ -18,6 +18,8 @@ bool DueBefore(const Request& request, int64_t ns) { return request.intended_ns 
 
 }  // namespace
 
+bool SentLate(const Request& request) { return request.sent_ns - request.intended_ns > kMostLagNs; }
+
 bool Waited(Outcome outcome) {
   switch (outcome) {
     case OK:
@@ -67,8 +69,8 @@ std::vector<Window> CutWindows(absl::Span<const Request> requests, int64_t begin
     for (; next != requests.end() && next->intended_ns < end_ns; ++next) {
       if (next->outcome == ABANDONED) continue;
       const int64_t until_ns = leave_out == LeaveOut::kDueInStall ? next->intended_ns : next->end_ns;
-      if (stalls.Touch(next->intended_ns, until_ns)) {
-        missing = true;
+      if (SentLate(*next) || stalls.Touch(next->intended_ns, until_ns)) {
+        window.stalled = missing = true;
         continue;
       }
       ++window.requests;

@@ -9,7 +9,8 @@
 
 namespace squall {
 
-// What became of the requests that were due in a window. Requests that the run abandoned are left out, and those that LeaveOut says.
+// What became of the requests that were due in a window. Requests that the run abandoned are left out, those that were sent late, and
+// those that LeaveOut says.
 struct Window {
   int64_t begin_ns = 0;
   int64_t requests = 0;
@@ -18,7 +19,7 @@ struct Window {
   int64_t waited = 0;  // requests that were answered or given up: the latencies are theirs
   int64_t p50_ns = 0;
   int64_t p95_ns = 0;
-  bool stalled = false;  // the machine stood still for a part of it: what looks bad may be due to that
+  bool stalled = false;  // the machine stood still for a part of it, or sent late: what looks bad may be due to that
   bool left_out = false;  // it stood still for more than half of it, or too few requests are left to be judged
 
   bool empty() const { return requests == 0; }
@@ -29,6 +30,10 @@ struct Window {
     return requests == 0 ? 0 : 100.0 * static_cast<double>(ok) / static_cast<double>(requests);
   }
 };
+
+// A request that was sent later than this after it was due says how busy the generator was, not how the service is: it is left out.
+inline constexpr int64_t kMostLagNs = 5'000'000;
+bool SentLate(const Request& request);
 
 // Which requests a stall of the machine takes out of a window.
 enum class LeaveOut {

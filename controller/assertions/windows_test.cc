@@ -116,6 +116,15 @@ TEST(CutWindows, LeavesOutWhatWasDueWhileTheMachineStoodStill) {
   EXPECT_EQ(window.requests, 200 - 11 - 60);
 }
 
+TEST(CutWindows, LeavesOutWhatWasSentLate) {
+  TimelineBuilder builder;
+  builder.Answer(0, 1, [](double at) { return at >= 0.3 && at < 0.35 - 1e-6 ? Reply{40, OK, 200, 20} : Reply{10}; });
+  const Window window = CutWindows(RequestsOf(builder), 0, kSecond, 1, Stalls({}))[0];
+  EXPECT_TRUE(window.stalled);
+  EXPECT_EQ(window.requests, 190);
+  EXPECT_EQ(window.p95_ns, 10'000'000);
+}
+
 TEST(CutWindows, LeavesOutWindowsOfWhichTooLittleIsLeft) {
   TimelineBuilder builder;
   builder.Answer(0, 2, Reply{});
