@@ -1,5 +1,6 @@
 // By hand: an operator breaks one thing of what is running, watches, and it heals whatever happens.
 #include <gtest/gtest.h>
+#include <pwd.h>
 #include <signal.h>
 #include <sys/stat.h>
 
@@ -296,7 +297,12 @@ TEST_F(HandTest, OrdinaryUserInjectsThroughARelayAndSeesItsOwnAlone) {
   const int port = FreePort(), relay = FreePort();
   Process::Options nobody;
   nobody.user = checkout_.ForOrdinaryUser();
-  nobody.env = {{"XDG_RUNTIME_DIR", ""}, {"SQUALL_RUNTIME_DIR", ""}};
+  // Not where squall looks by itself: other tests' runs of this user may be there.
+  const std::string runtime = absl::StrCat(checkout_.path(), "/of-nobody");
+  ASSERT_EQ(mkdir(runtime.c_str(), 0700), 0);
+  const passwd* const user = getpwnam(nobody.user.c_str());
+  ASSERT_EQ(chown(runtime.c_str(), user->pw_uid, user->pw_gid), 0);
+  nobody.env = {{"SQUALL_RUNTIME_DIR", runtime}};
   const Process orders({checkout_.target("orders"), absl::StrCat("--port=", port), absl::StrCat("--recommend=127.0.0.1:", relay),
                         "--deadline=4s"}, nobody);
   ASSERT_TRUE(Eventually(absl::Seconds(10), [&] { return TryConnect(port) == 0; }));
