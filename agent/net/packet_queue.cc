@@ -117,7 +117,9 @@ class PacketQueue::Reader {
       absl::MutexLock lock(&mutex_);
       LetGo(fault);
       Wake();
-      const auto none_is_due = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return held_.empty() || held_.begin()->second.release_ns > 0; };
+      const auto none_is_due = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+        return held_.empty() || held_.begin()->second.release_ns > 0;
+      };
       if (!mutex_.AwaitWithTimeout(absl::Condition(&none_is_due), kReleaseWithin)) {
         return absl::FailedPreconditionError("packets are still held back");
       }

@@ -1,6 +1,5 @@
 #include "agent/process/core_times.h"
 
-#include <dirent.h>
 #include <libmnl/libmnl.h>
 #include <linux/genetlink.h>
 #include <linux/taskstats.h>
@@ -23,13 +22,9 @@ namespace squall {
 namespace {
 
 std::optional<CoreTimes> FromProc(pid_t pid) {
-  const std::string folder = absl::StrCat("/proc/", pid, "/task");
-  DIR* const tasks = opendir(folder.c_str());
-  if (tasks == nullptr) return std::nullopt;
   std::optional<CoreTimes> times;
-  while (const dirent* entry = readdir(tasks)) {
-    if (entry->d_name[0] == '.') continue;
-    const std::string text = Slurp(absl::StrCat(folder, "/", entry->d_name, "/schedstat"));
+  for (const pid_t tid : ThreadsOf(pid)) {
+    const std::string text = Slurp(absl::StrCat("/proc/", pid, "/task/", tid, "/schedstat"));
     // Nanoseconds on a core, nanoseconds waiting for one, times on one.
     const std::vector<absl::string_view> fields = absl::StrSplit(text, ' ', absl::SkipEmpty());
     CoreTimes thread;
@@ -42,7 +37,6 @@ std::optional<CoreTimes> FromProc(pid_t pid) {
     times->waited_ns += thread.waited_ns;
     times->slices += thread.slices;
   }
-  closedir(tasks);
   return times;
 }
 

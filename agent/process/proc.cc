@@ -29,6 +29,15 @@ bool ForEachEntry(const std::string& folder, Function each) {
   return true;
 }
 
+std::vector<pid_t> NumbersIn(const std::string& folder) {
+  std::vector<pid_t> numbers;
+  ForEachEntry(folder, [&](const std::string& name) {
+    pid_t number = 0;
+    if (absl::SimpleAtoi(name, &number) && number > 0) numbers.push_back(number);
+  });
+  return numbers;
+}
+
 // Socket inodes of listeners, by port, from /proc/PID/net/tcp and tcp6.
 std::map<uint64_t, int> Listeners(const std::string& net_folder) {
   std::map<uint64_t, int> by_inode;
@@ -117,14 +126,9 @@ bool IsAlive(const ProcessId& process) {
   return stat.ok() && stat->id == process && stat->state != 'Z' && stat->state != 'X';
 }
 
-std::vector<pid_t> AllPids() {
-  std::vector<pid_t> pids;
-  ForEachEntry("/proc", [&](const std::string& name) {
-    pid_t pid = 0;
-    if (absl::SimpleAtoi(name, &pid) && pid > 0) pids.push_back(pid);
-  });
-  return pids;
-}
+std::vector<pid_t> AllPids() { return NumbersIn("/proc"); }
+
+std::vector<pid_t> ThreadsOf(pid_t pid) { return NumbersIn(absl::StrCat("/proc/", pid, "/task")); }
 
 std::vector<ProcessId> WithDescendants(const std::vector<ProcessId>& roots) {
   std::multimap<pid_t, ProcessId> children;

@@ -37,6 +37,8 @@ absl::StatusOr<ProcStat> ReadStat(pid_t pid);
 // It runs, and is not just waiting to be reaped.
 bool IsAlive(const ProcessId& process);
 std::vector<pid_t> AllPids();
+// Its threads, by number; none when there is no such process.
+std::vector<pid_t> ThreadsOf(pid_t pid);
 // `root` and everything below it, by parent; those that are alive.
 std::vector<ProcessId> WithDescendants(const std::vector<ProcessId>& roots);
 // What the main thread of this process has started and is still there (see MainThread). None without CONFIG_PROC_CHILDREN.

@@ -57,6 +57,11 @@ void Starve(TimelineBuilder& builder, double from, double to) {
   for (double at = from; at < to - 0.1; at += 0.2) builder.Starve("orders", at, 0.2);
 }
 
+// The machine stood still for so many milliseconds, again and again over the whole run.
+void StandStillEvery(TimelineBuilder& builder, double seconds, double ms) {
+  for (double at = 0; at < 50; at += seconds) builder.StandStill(at, ms);
+}
+
 TEST(Judge, WhatIsLateOnlyWhileOthersHadTheCoresIsNotFailed) {
   TimelineBuilder builder = Asserting();
   builder.Answer(12, 15, Reply{305, DEGRADED}).Answer(15, 15.2, Reply{600, DEGRADED}).Answer(15.2, 22, Reply{305, DEGRADED}).Answer(22, 50, kWell);
@@ -104,21 +109,21 @@ TEST(Judge, BrokenServiceFailsThoughOthersHadTheCoresInEveryBaselineWindow) {
 TEST(Judge, BrokenServiceFailsThoughTheMachineStoodStillNowAndThen) {
   TimelineBuilder builder = Asserting();
   builder.Answer(12, 22, Reply{512, OK}).Answer(22, 50, Reply{60});
-  for (double at = 0; at < 50; at += 1.3) builder.StandStill(at, 50);
+  StandStillEvery(builder, 1.3, 50);
   EXPECT_THAT(Results(builder), ElementsAre(Verdict::FAIL, Verdict::FAIL));
 }
 
 TEST(Judge, CorrectServicePassesThoughTheMachineStoodStillNowAndThen) {
   TimelineBuilder builder = Asserting();
   builder.Answer(12, 22, Reply{305, DEGRADED}).Answer(22, 50, kWell);
-  for (double at = 0; at < 50; at += 0.9) builder.StandStill(at, 40);
+  StandStillEvery(builder, 0.9, 40);
   EXPECT_THAT(Results(builder), ElementsAre(Verdict::PASS, Verdict::PASS));
 }
 
 TEST(Judge, WhereTheMachineStoodStillMostOfTheTimeNothingIsJudged) {
   TimelineBuilder builder = Asserting();
   builder.Answer(12, 22, Reply{512, OK}).Answer(22, 50, Reply{60});
-  for (double at = 0; at < 50; at += 1) builder.StandStill(at, 600);
+  StandStillEvery(builder, 1, 600);
   EXPECT_THAT(Results(builder), ElementsAre(Verdict::INCONCLUSIVE, Verdict::INCONCLUSIVE));
 }
 

@@ -88,13 +88,14 @@ Aftermath Observe(const Recovery& spec, const Timeline& timeline, const Load& lo
   const int64_t count = until_ns > clock.start_ns ? (until_ns - clock.start_ns) / baseline.window_ns : 0;
   const auto requests = timeline.requests.find(load.name());
   if (requests != timeline.requests.end()) {
-    const auto cut = [&](LeaveOut leave_out) {
-      return CutWindows(requests->second, clock.start_ns, baseline.window_ns, count, stalls, leave_out);
+    const auto cut = [&](int64_t begin_ns, int64_t windows, LeaveOut leave_out) {
+      return CutWindows(requests->second, begin_ns, baseline.window_ns, windows, stalls, leave_out);
     };
-    aftermath.windows = cut(LeaveOut::kDueInStall);
-    const std::vector<Window> untouched = cut(LeaveOut::kTouchedByStall);
-    for (size_t i = 0; i < aftermath.windows.size(); ++i) {
-      aftermath.standings.push_back(StandingOf(aftermath.windows[i], untouched[i], aftermath.band));
+    aftermath.windows = cut(clock.start_ns, count, LeaveOut::kDueInStall);
+    for (const Window& window : aftermath.windows) {
+      // Where nothing stood still, both ways leave out the same.
+      const Window untouched = window.stalled ? cut(window.begin_ns, 1, LeaveOut::kTouchedByStall).front() : window;
+      aftermath.standings.push_back(StandingOf(window, untouched, aftermath.band));
     }
   }
   aftermath.course = Follow(aftermath.standings, aftermath.needed);

@@ -1,6 +1,5 @@
 // By hand: an operator breaks one thing of what is running, watches, and it heals whatever happens.
 #include <gtest/gtest.h>
-#include <pwd.h>
 #include <signal.h>
 #include <sys/stat.h>
 
@@ -298,11 +297,7 @@ TEST_F(HandTest, OrdinaryUserInjectsThroughARelayAndSeesItsOwnAlone) {
   Process::Options nobody;
   nobody.user = checkout_.ForOrdinaryUser();
   // Not where squall looks by itself: other tests' runs of this user may be there.
-  const std::string runtime = absl::StrCat(checkout_.path(), "/of-nobody");
-  ASSERT_EQ(mkdir(runtime.c_str(), 0700), 0);
-  const passwd* const user = getpwnam(nobody.user.c_str());
-  ASSERT_EQ(chown(runtime.c_str(), user->pw_uid, user->pw_gid), 0);
-  nobody.env = {{"SQUALL_RUNTIME_DIR", runtime}};
+  nobody.env = {{"SQUALL_RUNTIME_DIR", checkout_.path() + "/runs/of-nobody"}};
   const Process orders({checkout_.target("orders"), absl::StrCat("--port=", port), absl::StrCat("--recommend=127.0.0.1:", relay),
                         "--deadline=4s"}, nobody);
   ASSERT_TRUE(Eventually(absl::Seconds(10), [&] { return TryConnect(port) == 0; }));

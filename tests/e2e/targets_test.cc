@@ -11,9 +11,9 @@
 #include <fstream>
 #include <functional>
 #include <future>
-#include <semaphore>
 #include <map>
 #include <memory>
+#include <semaphore>
 #include <string>
 #include <vector>
 
