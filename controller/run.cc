@@ -18,6 +18,7 @@
 #include "base/version.h"
 #include "controller/agents.h"
 #include "controller/assertions/judge.h"
+#include "controller/fault_clock.h"
 #include "controller/limiter_steps.h"
 #include "controller/live.h"
 #include "controller/placement.h"
@@ -30,34 +31,6 @@ namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(5);
 constexpr absl::Duration kProgressEvery = absl::Milliseconds(250);
-
-// One action of the faults' clock.
-struct Action {
-  absl::Duration at;
-  bool inject;
-  const Fault* fault;
-};
-
-std::vector<Action> Actions(const Plan& plan) {
-  std::vector<Action> actions;
-  for (const PlannedFault& planned : plan.faults) {
-    actions.push_back({planned.at, true, planned.fault});
-    actions.push_back({planned.until, false, planned.fault});
-  }
-  // What ends makes room before what begins; a fault without length begins before it ends.
-  std::stable_sort(actions.begin(), actions.end(), [](const Action& a, const Action& b) {
-    if (a.at != b.at) return a.at < b.at;
-    return !a.inject && b.inject && a.fault != b.fault;
-  });
-  return actions;
-}
-
-// How many of the actions, from the first on, are done at the same instant: on one agent or on several.
-size_t AtOnce(absl::Span<const Action> actions) {
-  size_t count = 1;
-  while (count < actions.size() && actions[count].at == actions[0].at && actions[count].inject == actions[0].inject) ++count;
-  return count;
-}
 
 class Run {
  public:
@@ -482,10 +455,11 @@ Run::Ending Run::Drive() {
   }
   if (const absl::Status status = StartSteps(PhaseEvent::FAULTS); !status.ok()) return CallFailed("load", status);
   faults_started_ns_ = Now();
-  const std::vector<Action> actions = Actions(plan_);
-  for (absl::Span<const Action> left = actions; !left.empty(); left.remove_prefix(AtOnce(left))) {
-    if (auto ending = WaitUntil(faults_started_ns_ + absl::ToInt64Nanoseconds(left[0].at))) return *ending;
-    if (auto ending = Step(left.first(AtOnce(left)))) return *ending;
+  for (FaultClock clock(plan_); !clock.Next().empty();) {
+    if (auto ending = WaitUntil(faults_started_ns_ + absl::ToInt64Nanoseconds(clock.Due()))) return *ending;
+    const int64_t began_ns = Now();
+    if (auto ending = Step(clock.Next())) return *ending;
+    clock.Done(absl::Nanoseconds(Now() - began_ns));
   }
 
   EnterPhase(PhaseEvent::RECOVERY);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -148,7 +149,7 @@ std::string Checkout::OnlyRun() const {
 
 JudgedRun RunToVerdict(const Checkout& checkout, const std::vector<std::string>& args, int expected_exit_code,
                        bool as_ordinary_user) {
-  static int inconclusive = 0;
+  static std::atomic<int> inconclusive = 0;
   Process::Options options;
   options.folder = checkout.path();
   if (as_ordinary_user) options.user = checkout.ForOrdinaryUser();
