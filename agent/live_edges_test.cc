@@ -212,11 +212,11 @@ TEST_F(LiveEdgesAtWork, CountTheBytesOfTheServiceSinceTheRunBegan) {
     (void)!read(go[0], &byte, 1);
     _exit(0);
   });
+  char byte;
+  ASSERT_EQ(read(done[0], &byte, 1), 1);  // its connection is the first
   const Child bystander([&] { Connect(at_).Release(); });
   const Fd server = Accept(listener_);
-  char byte;
   std::string bytes(1000, 'y');
-  ASSERT_EQ(read(done[0], &byte, 1), 1);
   ASSERT_EQ(recv(server.get(), bytes.data(), 1000, MSG_WAITALL), 1000);
   Edge edge;
   edge.set_name("recommend");
