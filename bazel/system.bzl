@@ -25,6 +25,7 @@ cc_library(
     defines = %r,
     linkopts = %r,
     visibility = ["//visibility:public"],
+    deps = ["@precompiled//:headers"],
 )
 alias(name = "%s", actual = ":lib", visibility = ["//visibility:public"])
 """ % (copts, linkopts, ctx.name))
@@ -36,6 +37,37 @@ system_library = repository_rule(
         "linkopts": attr.string_list(doc = "For libraries without a pkg-config file."),
     },
     environ = ["PKG_CONFIG_PATH"],
+)
+
+# Name: level of optimisation, headers. .bazelrc says who takes which.
+_PRECOMPILED = {
+    "quick": ("-O0", ["common.h"]),
+    "optimised": ("-O1", ["common.h"]),
+    "tests": ("-O0", ["common.h", "common_of_tests.h"]),
+}
+
+def _precompiled_headers(ctx):
+    for header in ctx.attr.headers:
+        ctx.symlink(header, header.name)
+    for name, (level, headers) in _PRECOMPILED.items():
+        # From the standard input, so that a compilation depends on no file but the result.
+        result = ctx.execute(["sh", "-c", "cat " + " ".join(headers) + " | clang++ -std=c++20 -fPIC -fstack-protector " +
+                                          "-fno-omit-frame-pointer -DGTEST_HAS_PTHREAD=1 " + level +
+                                          " -x c++-header - -o " + name + ".pch"])
+        if result.return_code != 0:
+            fail("cannot precompile %s: %sInstall what bazel/packages.txt lists." % (headers, result.stderr))
+    ctx.file("BUILD", """
+cc_library(
+    name = "headers",
+    hdrs = glob(["*.pch"]),
+    visibility = ["//visibility:public"],
+)
+""")
+
+precompiled_headers = repository_rule(
+    implementation = _precompiled_headers,
+    attrs = {"headers": attr.label_list(allow_files = True)},
+    doc = "Headers that nearly every file includes, compiled once: half of the time of a build.",
 )
 
 def _empty_coverage_tools(ctx):

@@ -1,0 +1,3 @@
+// And nearly every test.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
