@@ -225,7 +225,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         OutcomeCase{"Ok", {LoopbackServer::Http(200, "x")}, OK, 200},
         OutcomeCase{"NoContent", {"HTTP/1.1 204 No Content\r\n\r\n"}, OK, 204},
-        OutcomeCase{"OkAndClosed", {LoopbackServer::Http(200, "x"), Then::kClose}, OK, 200},
+        // Said beforehand: nobody can tell a request that meets the end of a kept connection from one that was reset.
+        OutcomeCase{"OkAndClosed", {LoopbackServer::Http(200, "x", "Connection: close\r\n"), Then::kClose}, OK, 200},
         OutcomeCase{"OkUntilClosed", {"HTTP/1.1 200 OK\r\n\r\nall", Then::kClose}, OK, 200},
         OutcomeCase{"RedirectIsNotFollowed", {LoopbackServer::Http(302, "", "Location: /x\r\n")}, OK, 302},
         OutcomeCase{"Missing", {LoopbackServer::Http(404, "x")}, ERROR, 404},

@@ -109,7 +109,7 @@ void RunAll(const std::vector<Case>& cases) {
   // being executed.
   std::vector<std::unique_ptr<Checkout>> checkouts;
   for (const Case& test : cases) checkouts.push_back(CheckoutFor(test));
-  std::counting_semaphore<> free(6);
+  std::counting_semaphore<> free(4);
   std::vector<std::future<CaseResult>> results;
   for (size_t i = 0; i < cases.size(); ++i) {
     results.push_back(std::async(std::launch::async, [&, i] {
