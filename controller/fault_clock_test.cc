@@ -1,9 +1,9 @@
 #include "controller/fault_clock.h"
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "gtest/gtest.h"
 
 namespace squall {
@@ -28,7 +28,7 @@ class FaultClockTest : public testing::Test {
     return FaultClock(plan);
   }
 
-  // "1 s: +a +b", and that it took `took`.
+  // What is next, "1s: +a +b"; it is done, and took so long.
   static std::string Step(FaultClock& clock, absl::Duration took = absl::ZeroDuration()) {
     std::string step = absl::StrCat(absl::FormatDuration(clock.Due()), ":");
     for (const Action& action : clock.Next()) absl::StrAppend(&step, action.inject ? " +" : " -", action.fault->name());
