@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -222,6 +223,7 @@ absl::Status Session::OpenEdge(const Edge& edge) {
     const absl::Status not_own = CheckNotOwn(edge, *namespaces_.back(), address, own_listeners_);
     if (!not_own.ok()) return not_own;
   }
+  edge_peers_.SetAddresses(edge.name(), options.to);
   const absl::Status known = queued_edges_->SetAddresses(edge, options.to);
   if (!known.ok()) return known;
   if (edge.protocol() == Edge::PROTOCOL_UDP) return packet_hooks_.SetAddresses(edge, options.to);
@@ -261,6 +263,7 @@ absl::Status Session::MoveEdge(const std::string& name, const std::vector<Addres
       const absl::Status not_own = ns.ok() ? CheckNotOwn(edge, *ns, address, own_listeners_) : absl::OkStatus();
       if (!not_own.ok()) return not_own;
     }
+    edge_peers_.SetAddresses(name, now);
     absl::Status status = edge.protocol() == Edge::PROTOCOL_UDP ? absl::OkStatus() : relay_->SetAddresses(name, now);
     if (status.ok()) status = packet_hooks_.SetAddresses(edge, ever);
     if (status.ok()) status = queued_edges_->SetAddresses(edge, ever);
@@ -529,9 +532,23 @@ void Session::TellCalls() {
 }
 
 void Session::TellStarved(StarvationWatch& starvation) {
-  std::map<std::string, std::vector<ProcessId>> services;
-  for (const auto& [name, service] : services_) services[name] = service->Processes();
-  for (Stall& stall : starvation.Look(services)) {
+  std::map<Waiter, std::vector<ProcessId>> waiters;
+  std::set<ProcessId> known;
+  for (const auto& [name, service] : services_) {
+    std::vector<ProcessId>& own = waiters[{name, ""}];
+    own = service->Processes();
+    known.insert(own.begin(), own.end());
+  }
+  // A service waits for its peers too. One that is itself a service of the run is looked at already.
+  const auto peers = edge_peers_.Look(BootNanos());
+  for (const Edge& edge : request_.scenario().edges()) {
+    const auto found = peers.find(edge.name());
+    if (found == peers.end()) continue;
+    for (const ProcessId& peer : found->second) {
+      if (known.insert(peer).second) waiters[{edge.from(), edge.name()}].push_back(peer);
+    }
+  }
+  for (Stall& stall : starvation.Look(waiters)) {
     Record record;
     *record.mutable_stall() = std::move(stall);
     events_.Push(std::move(record));

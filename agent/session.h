@@ -12,6 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "agent/edge_names.h"
+#include "agent/edge_peers.h"
 #include "agent/events.h"
 #include "agent/faults/fault.h"
 #include "agent/faults/queued_edges.h"
@@ -137,6 +138,7 @@ class Session {
   std::vector<Address> own_listeners_;  // before the run; fixed once it is prepared
   EdgeNames names_;
   LiveEdges live_edges_;
+  EdgePeers edge_peers_;
 
   // Fixed once watching_services_ is set: from then on the watching thread reads it too.
   std::map<std::string, std::unique_ptr<RunningService>> services_;

@@ -255,6 +255,9 @@ absl::Status AddKind(const Record& record, Timeline& timeline) {
       if (!stall.service().empty() && !Names(scenario.services(), stall.service())) {
         return Contradiction(absl::StrCat("a stall of an unknown service '", stall.service(), "'"));
       }
+      if (!stall.edge().empty() && !Names(scenario.edges(), stall.edge())) {
+        return Contradiction(absl::StrCat("a stall of an unknown edge '", stall.edge(), "'"));
+      }
       (stall.service().empty() ? timeline.stalls : timeline.starved).push_back(stall);
       timeline.last_ns = std::max(timeline.last_ns, stall.start_ns() + stall.length_ns());
       return absl::OkStatus();

@@ -125,6 +125,11 @@ TEST(Timeline, RefusesNamesThatTheHeaderDoesNotHave) {
   EXPECT_THAT(Refusal(record), HasSubstr("a load 'other'"));
   record.mutable_edge_stats()->set_edge("other");
   EXPECT_THAT(Refusal(record), HasSubstr("edge 'other'"));
+  record.mutable_stall()->set_service("other");
+  EXPECT_THAT(Refusal(record), HasSubstr("service 'other'"));
+  record.mutable_stall()->clear_service();
+  record.mutable_stall()->set_edge("other");
+  EXPECT_THAT(Refusal(record), HasSubstr("edge 'other'"));
 }
 
 TEST(Timeline, RefusesOtherContradictions) {

@@ -11,13 +11,13 @@
 namespace squall {
 namespace {
 
-constexpr int64_t kFeltNs = 500'000;
+constexpr int64_t kFeltNs = 250'000;
 
 }  // namespace
 
 bool IsStarved(const CoreUse& use) {
   if (use.wall_ns <= 0 || use.cores <= 0) return false;
-  const bool waited = use.service.waited_ns > use.service.ran_ns && use.service.waited_ns > 3 * use.wall_ns / 10;
+  const bool waited = use.service.waited_ns > use.service.ran_ns && use.service.waited_ns > use.wall_ns / 10;
   const bool felt = use.service.waited_ns > use.service.slices * kFeltNs;
   return waited && felt && use.others_ns > use.wall_ns * use.cores / 5;
 }
@@ -47,28 +47,28 @@ StarvationWatch::Processes StarvationWatch::ReadAll(const std::vector<ProcessId>
   return read;
 }
 
-StarvationWatch::Processes StarvationWatch::ReadOwn(const std::map<std::string, std::vector<ProcessId>>& services) {
+StarvationWatch::Processes StarvationWatch::ReadOwn(const std::map<Waiter, std::vector<ProcessId>>& waiters) {
   std::vector<ProcessId> own = Children();
-  for (const auto& [name, processes] : services) {
+  for (const auto& [waiter, processes] : waiters) {
     for (const ProcessId& process : processes) std::erase(own, process);
   }
   if (absl::StatusOr<ProcStat> self = ReadStat(getpid()); self.ok()) own.push_back(self->id);
   return ReadAll(own);
 }
 
-std::vector<Stall> StarvationWatch::Look(const std::map<std::string, std::vector<ProcessId>>& services) {
+std::vector<Stall> StarvationWatch::Look(const std::map<Waiter, std::vector<ProcessId>>& waiters) {
   const int64_t now_ns = BootNanos();
   const CpuTicks host = ReadCpuTicks();
-  Processes own = ReadOwn(services);
-  std::map<std::string, Processes> all;
-  std::map<std::string, CoreTimes> since;
+  Processes own = ReadOwn(waiters);
+  std::map<Waiter, Processes> all;
+  std::map<Waiter, CoreTimes> since;
   int64_t ours_ns = Since(last_own_, own).ran_ns;
-  for (const auto& [name, processes] : services) {
-    all[name] = ReadAll(processes);
-    // The first look at a service tells nothing: what it did before is not of this moment.
-    const auto before = last_services_.find(name);
-    since[name] = before == last_services_.end() ? CoreTimes() : Since(before->second, all[name]);
-    ours_ns += since[name].ran_ns;
+  for (const auto& [waiter, processes] : waiters) {
+    all[waiter] = ReadAll(processes);
+    // The first look at one tells nothing: what it did before is not of this moment.
+    const auto before = last_waiters_.find(waiter);
+    since[waiter] = before == last_waiters_.end() ? CoreTimes() : Since(before->second, all[waiter]);
+    ours_ns += since[waiter].ran_ns;
   }
   std::vector<Stall> starved;
   if (last_ns_ > 0) {
@@ -76,13 +76,14 @@ std::vector<Stall> StarvationWatch::Look(const std::map<std::string, std::vector
     use.wall_ns = now_ns - last_ns_;
     use.cores = host.cores;
     use.others_ns = std::max<int64_t>(0, BusyNs(host) - BusyNs(last_host_) - ours_ns);
-    for (const auto& [name, times] : since) {
+    for (const auto& [waiter, times] : since) {
       use.service = times;
       if (!IsStarved(use)) continue;
       Stall stall;
       stall.set_start_ns(last_ns_);
       stall.set_length_ns(use.wall_ns);
-      stall.set_service(name);
+      stall.set_service(waiter.service);
+      stall.set_edge(waiter.edge);
       stall.set_waited_ns(times.waited_ns);
       stall.set_others(100.0 * static_cast<double>(use.others_ns) / static_cast<double>(use.wall_ns * use.cores));
       starved.push_back(std::move(stall));
@@ -91,7 +92,7 @@ std::vector<Stall> StarvationWatch::Look(const std::map<std::string, std::vector
   last_ns_ = now_ns;
   last_host_ = host;
   last_own_ = std::move(own);
-  last_services_ = std::move(all);
+  last_waiters_ = std::move(all);
   return starved;
 }
 

@@ -20,7 +20,9 @@ CoreUse Use(double waited, double ran, double others, int64_t slices = 100) {
 }
 
 TEST(IsStarved, OneThatWaitsWhileOthersWork) { EXPECT_TRUE(IsStarved(Use(/*waited=*/0.9, /*ran=*/0.1, /*others=*/1.8))); }
-TEST(IsStarved, NotOneThatHardlyWaits) { EXPECT_FALSE(IsStarved(Use(0.22, 0.05, 1.9))); }
+TEST(IsStarved, OneThatWaitsForATenthOfTheTime) { EXPECT_TRUE(IsStarved(Use(0.12, 0.05, 0.9))); }
+TEST(IsStarved, NotOneThatHardlyWaits) { EXPECT_FALSE(IsStarved(Use(0.09, 0.05, 1.9))); }
+TEST(IsStarved, NotOneOnAnIdleMachine) { EXPECT_FALSE(IsStarved(Use(0.22, 0.05, 1.9, /*slices=*/1047))); }
 TEST(IsStarved, NotOneThatCrowdsItselfOut) { EXPECT_FALSE(IsStarved(Use(/*waited=*/20, /*ran=*/1.9, /*others=*/0.1))); }
 TEST(IsStarved, NotOneThatWorksForLongerThanItWaits) { EXPECT_FALSE(IsStarved(Use(0.8, 1.0, 0.9))); }
 TEST(IsStarved, NotOneWhoseManyWaitsAreShort) { EXPECT_FALSE(IsStarved(Use(0.6, 0.3, 1.5, /*slices=*/4000))); }
@@ -62,9 +64,9 @@ class StarvationWatchTest : public ::testing::Test {
 
   std::vector<Stall> Watch(const std::vector<ProcessId>& service) {
     StarvationWatch watch;
-    EXPECT_TRUE(watch.Look({{"shop", service}}).empty()) << "nothing is known of the time before";
+    EXPECT_TRUE(watch.Look({{{"shop", ""}, service}}).empty()) << "nothing is known of the time before";
     absl::SleepFor(absl::Milliseconds(400));
-    return watch.Look({{"shop", service}});
+    return watch.Look({{{"shop", ""}, service}});
   }
 
  private:

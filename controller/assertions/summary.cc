@@ -208,15 +208,16 @@ std::string StallNote(const Timeline& timeline) {
 }
 
 std::string StarvedNote(const Timeline& timeline) {
-  std::map<std::string, std::pair<int64_t, int64_t>> by_service;  // moments, nanoseconds
+  std::map<std::string, std::pair<int64_t, int64_t>> by_waiter;  // moments, nanoseconds
   for (const Stall& stall : timeline.starved) {
-    auto& [count, total_ns] = by_service[stall.service()];
+    const std::string who = stall.edge().empty() ? stall.service() : absl::StrCat("the peer on edge ", stall.edge());
+    auto& [count, total_ns] = by_waiter[who];
     ++count;
     total_ns += stall.length_ns();
   }
   std::vector<std::string> parts;
-  for (const auto& [service, sums] : by_service) {
-    parts.push_back(absl::StrCat(service, " in ", Counted(sums.first, "moment"), " of ", Tenths(sums.second), " in all"));
+  for (const auto& [who, sums] : by_waiter) {
+    parts.push_back(absl::StrCat(who, " in ", Counted(sums.first, "moment"), " of ", Tenths(sums.second), " in all"));
   }
   if (parts.empty()) return "";
   return absl::StrCat("others had the cores that services needed: ", absl::StrJoin(parts, ", "), "; nothing fails for what happened then");

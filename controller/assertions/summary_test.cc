@@ -172,6 +172,13 @@ TEST(Summary, TellsOfFaultsThatDidNotHappen) {
 
 TEST(Summary, NotesNothingAboutACleanRun) { EXPECT_THAT(Summarize(Ran(kPasses).Build()).notes(), IsEmpty()); }
 
+TEST(Summary, NotesWhoWaitedWhileOthersHadTheCores) {
+  TimelineBuilder builder = Ran(kPasses).Starve("orders", 3, 0.2).Starve("orders", 5, 0.2).Starve("orders", 5, 0.2, "recommend");
+  EXPECT_THAT(Summarize(builder.Build()).notes(),
+              Contains("others had the cores that services needed: orders in 2 moments of 400.0 ms in all, the peer on edge recommend in "
+                       "1 moment of 200.0 ms in all; nothing fails for what happened then"));
+}
+
 TEST(Summary, NotesStallsRefusalsAndABrokenPromise) {
   TimelineBuilder builder =
       Ran(kPasses).StandStill(3, 20).StandStill(5, 100).Refused(13, 10).Refused(14, 1234);

@@ -222,12 +222,13 @@ class TimelineBuilder {
     return *this;
   }
 
-  // Others had the cores that the service needed, for so many seconds.
-  TimelineBuilder& Starve(const std::string& service, double at, double seconds) {
+  // Others had the cores that the service needed, or its peer on an edge, for so many seconds.
+  TimelineBuilder& Starve(const std::string& service, double at, double seconds, const std::string& edge = "") {
     ::squall::Stall& stall = *records_.emplace_back().mutable_stall();
     stall.set_start_ns(Ns(at));
     stall.set_length_ns(Ns(seconds));
     stall.set_service(service);
+    stall.set_edge(edge);
     return *this;
   }
   // In the second that begins then, so many requests were due and not sent.

@@ -164,8 +164,8 @@ JudgedRun RunToVerdict(const Checkout& checkout, const std::vector<std::string>&
     // Only a run that came to its end may be unsure for want of a quiet machine.
     const bool unsure = run.exit_code <= 2 && absl::StrContains(ReadFile(run.folder + "/verdicts.json"), "\"INCONCLUSIVE\"");
     if (run.exit_code == expected_exit_code && (expected_exit_code == 2 || !unsure)) return run;
-    if (!unsure || ++inconclusive > 1) return run;
-    printf("INCONCLUSIVE once, run again:\n%s\n", run.output.c_str());
+    if (!unsure || ++inconclusive > 2) return run;
+    printf("INCONCLUSIVE, run again:\n%s\n", run.output.c_str());
   }
 }
 

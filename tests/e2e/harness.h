@@ -78,8 +78,8 @@ template <typename Condition>
 bool Eventually(absl::Duration timeout, Condition condition);
 
 // Carries out a run to its end and returns its exit code. The project's own bar is "never a wrong verdict, and at most one
-// INCONCLUSIVE in ten runs": the first INCONCLUSIVE of a test program that was not expected is said aloud and the run is
-// done once more, in a fresh folder; a second one is the result.
+// INCONCLUSIVE in ten runs", on a machine with nothing else to do; four of these tests run at a time: the first two INCONCLUSIVE of
+// a test program that were not expected are said aloud and the run is done once more, in a fresh folder; a third is the result.
 struct JudgedRun {
   int exit_code = -1;
   std::string output;
