@@ -229,14 +229,16 @@ class PacketQueue::Reader {
     return Close();
   }
 
-  // The rules first, then whatever they have sent here meanwhile, then the queue.
+  // The rules first, then whatever they have sent here meanwhile, then the table and the queue: when a table goes with its hooks,
+  // the kernel drops whatever is queued (nf_queue_nf_hook_drop).
   absl::Status Close() ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_) {
-    const absl::Status status = table_ == nullptr ? absl::OkStatus() : table_->Remove();
+    if (table_ != nullptr) table_->SetRules({}).IgnoreError();  // removing the table tells what is wrong
     if (thread_.joinable()) {
       stop_ = true;
       Wake();
       thread_.join();
     }
+    const absl::Status status = table_ == nullptr ? absl::OkStatus() : table_->Remove();
     if (status.ok()) table_.reset();
     fd_.Reset();
     wake_.Reset();
