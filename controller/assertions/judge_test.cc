@@ -53,9 +53,11 @@ TEST(Judge, PassesACorrectService) {
 }
 
 // Others had the cores of `orders` from `from` to `to`, in seconds.
-void Starve(TimelineBuilder& builder, double from, double to) {
-  for (double at = from; at < to - 0.1; at += 0.2) builder.Starve("orders", at, 0.2);
+void Starve(TimelineBuilder& builder, double from, double to, double waited = 1) {
+  for (double at = from; at < to - 0.1; at += 0.2) builder.Starve("orders", at, 0.2, "", waited);
 }
+// The same, slightly.
+void StarveALittle(TimelineBuilder& builder, double from, double to) { Starve(builder, from, to, 0.03); }
 
 // The machine stood still for so many milliseconds, again and again over the whole run.
 void StandStillEvery(TimelineBuilder& builder, double seconds, double ms) {
@@ -96,6 +98,29 @@ TEST(Judge, WhereOthersHadTheCoresForLongNothingFailsAndTheReasonSaysWhy) {
   EXPECT_THAT(back.reason(), HasSubstr("without the moments at which others had the cores: "));
   EXPECT_THAT(back.reason(), HasSubstr("still out of band"));
   EXPECT_THAT(back.advice(), HasSubstr("less else to do"));
+}
+
+TEST(Judge, WhatIsALittleLateMayBeSoForAShortWait) {
+  TimelineBuilder builder = Asserting();
+  builder.Answer(12, 22, Reply{305, DEGRADED});
+  for (int second = 22; second < 50; ++second) builder.Answer(second, second + 0.2, Reply{60}).Answer(second + 0.2, second + 1, kWell);
+  EXPECT_THAT(Results(builder), ElementsAre(Verdict::PASS, Verdict::FAIL));
+  for (int second = 22; second < 50; ++second) StarveALittle(builder, second, second + 0.2);
+  EXPECT_THAT(Results(builder), ElementsAre(Verdict::PASS, Verdict::INCONCLUSIVE));
+}
+
+TEST(Judge, WhatIsLateByMoreThanAShortWaitFailsAllTheSame) {
+  TimelineBuilder builder = Asserting();
+  builder.Answer(12, 22, Reply{512, OK}).Answer(22, 50, Reply{160});
+  StarveALittle(builder, 12, 50);
+  EXPECT_THAT(Results(builder), ElementsAre(Verdict::FAIL, Verdict::FAIL));
+}
+
+TEST(Judge, WhatIsMissingIsNotSoForAShortWait) {
+  TimelineBuilder builder = Asserting();
+  builder.Answer(12, 22, Reply{305, DEGRADED}).Answer(22, 50, Reply{10, DEGRADED});
+  StarveALittle(builder, 12, 50);
+  EXPECT_THAT(Results(builder), ElementsAre(Verdict::PASS, Verdict::FAIL));
 }
 
 TEST(Judge, BrokenServiceFailsThoughOthersHadTheCoresInEveryBaselineWindow) {

@@ -75,6 +75,8 @@ int64_t LeftOut(const std::vector<Standing>& standings, size_t count) {
   return std::count(standings.begin(), standings.begin() + static_cast<int64_t>(count), Standing::kLeftOut);
 }
 
+bool IsOut(Standing standing) { return standing != Standing::kIn && standing != Standing::kLeftOut; }
+
 Aftermath Observe(const Recovery& spec, const Timeline& timeline, const Load& load, const Baseline& baseline,
                   const Stalls& stalls, const Clock& clock) {
   Aftermath aftermath;
@@ -88,21 +90,24 @@ Aftermath Observe(const Recovery& spec, const Timeline& timeline, const Load& lo
   const int64_t count = until_ns > clock.start_ns ? (until_ns - clock.start_ns) / baseline.window_ns : 0;
   const auto requests = timeline.requests.find(load.name());
   if (requests != timeline.requests.end()) {
-    const auto cut = [&](int64_t begin_ns, int64_t windows, LeaveOut leave_out) {
-      return CutWindows(requests->second, begin_ns, baseline.window_ns, windows, stalls, leave_out);
+    const auto cut = [&](int64_t begin_ns, int64_t windows, LeaveOut leave_out, const Stalls& from) {
+      return CutWindows(requests->second, begin_ns, baseline.window_ns, windows, from, leave_out);
     };
-    aftermath.windows = cut(clock.start_ns, count, LeaveOut::kDueInStall);
+    aftermath.windows = cut(clock.start_ns, count, LeaveOut::kDueInStall, stalls);
     for (const Window& window : aftermath.windows) {
       // Where nothing stood still, both ways leave out the same.
-      const Window untouched = window.stalled ? cut(window.begin_ns, 1, LeaveOut::kTouchedByStall).front() : window;
-      aftermath.standings.push_back(StandingOf(window, untouched, aftermath.band));
+      const Window untouched = window.stalled ? cut(window.begin_ns, 1, LeaveOut::kTouchedByStall, stalls).front() : window;
+      Standing standing = StandingOf(window, untouched, aftermath.band);
+      if (IsOut(standing) && stalls.WithSlight() != nullptr && IsLateByAtMost(Stalls::kMostSlightNs, untouched, aftermath.band)) {
+        const Window without = cut(window.begin_ns, 1, LeaveOut::kTouchedByStall, *stalls.WithSlight()).front();
+        if (without.left_out || StandingOf(without, aftermath.band) == Standing::kIn) standing = Standing::kLeftOut;
+      }
+      aftermath.standings.push_back(standing);
     }
   }
   aftermath.course = Follow(aftermath.standings, aftermath.needed);
   return aftermath;
 }
-
-bool IsOut(Standing standing) { return standing != Standing::kIn && standing != Standing::kLeftOut; }
 
 // The last window out of band among the first `count`.
 std::optional<size_t> LastOut(const Aftermath& aftermath, size_t count) {

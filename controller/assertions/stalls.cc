@@ -5,11 +5,19 @@
 
 namespace squall {
 
-Stalls::Stalls(const std::vector<Stall>& stalls, int64_t most_left_out_percent)
+bool IsSlight(const Stall& stall) { return !stall.service().empty() && 10 * stall.waited_ns() < 3 * stall.length_ns(); }
+
+Stalls::Stalls(const std::vector<Stall>& stalls, int64_t most_left_out_percent) : Stalls(stalls, most_left_out_percent, false) {
+  if (std::none_of(stalls.begin(), stalls.end(), IsSlight)) return;
+  with_slight_.reset(new Stalls(stalls, most_left_out_percent, true));
+}
+
+Stalls::Stalls(const std::vector<Stall>& stalls, int64_t most_left_out_percent, bool slight_too)
     : most_left_out_percent_(most_left_out_percent) {
   std::vector<std::pair<int64_t, int64_t>> spans;
   spans.reserve(stalls.size());
   for (const Stall& stall : stalls) {
+    if (!slight_too && IsSlight(stall)) continue;
     others_too_ = others_too_ || !stall.service().empty();
     spans.emplace_back(stall.start_ns(), stall.start_ns() + stall.length_ns() + kCatchUpNs);
   }

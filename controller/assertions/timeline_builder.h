@@ -223,12 +223,14 @@ class TimelineBuilder {
   }
 
   // Others had the cores that the service needed, or its peer on an edge, for so many seconds.
-  TimelineBuilder& Starve(const std::string& service, double at, double seconds, const std::string& edge = "") {
+  // `waited`: how long it waited for one meanwhile.
+  TimelineBuilder& Starve(const std::string& service, double at, double seconds, const std::string& edge = "", double waited = 1) {
     ::squall::Stall& stall = *records_.emplace_back().mutable_stall();
     stall.set_start_ns(Ns(at));
     stall.set_length_ns(Ns(seconds));
     stall.set_service(service);
     stall.set_edge(edge);
+    stall.set_waited_ns(Ns(waited));
     return *this;
   }
   // In the second that begins then, so many requests were due and not sent.
