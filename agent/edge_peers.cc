@@ -27,10 +27,10 @@ std::vector<ProcessId> Listening(const std::vector<int>& ports) {
 
 }  // namespace
 
-void EdgePeers::SetAddresses(const std::string& edge, const std::vector<Address>& to) {
+void EdgePeers::SetAddresses(const std::string& edge, const NetNamespace& ns, const std::vector<Address>& to) {
   std::vector<int> ports;
   for (const Address& address : to) {
-    if (IsLoopback(address)) ports.push_back(address.port);
+    if (ns.IsOwn() && IsLoopback(address)) ports.push_back(address.port);
   }
   absl::MutexLock lock(&mutex_);
   Edge& known = edges_[edge];

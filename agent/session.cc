@@ -223,7 +223,7 @@ absl::Status Session::OpenEdge(const Edge& edge) {
     const absl::Status not_own = CheckNotOwn(edge, *namespaces_.back(), address, own_listeners_);
     if (!not_own.ok()) return not_own;
   }
-  edge_peers_.SetAddresses(edge.name(), options.to);
+  edge_peers_.SetAddresses(edge.name(), *namespaces_.back(), options.to);
   const absl::Status known = queued_edges_->SetAddresses(edge, options.to);
   if (!known.ok()) return known;
   if (edge.protocol() == Edge::PROTOCOL_UDP) return packet_hooks_.SetAddresses(edge, options.to);
@@ -263,7 +263,7 @@ absl::Status Session::MoveEdge(const std::string& name, const std::vector<Addres
       const absl::Status not_own = ns.ok() ? CheckNotOwn(edge, *ns, address, own_listeners_) : absl::OkStatus();
       if (!not_own.ok()) return not_own;
     }
-    edge_peers_.SetAddresses(name, now);
+    if (ns.ok()) edge_peers_.SetAddresses(name, *ns, now);
     absl::Status status = edge.protocol() == Edge::PROTOCOL_UDP ? absl::OkStatus() : relay_->SetAddresses(name, now);
     if (status.ok()) status = packet_hooks_.SetAddresses(edge, ever);
     if (status.ok()) status = queued_edges_->SetAddresses(edge, ever);

@@ -116,11 +116,10 @@ Standing StandingOf(const Window& window, const Window& untouched, const Band& b
   return without == Standing::kOut || without == Standing::kFarOut ? without : Standing::kLeftOut;
 }
 
-bool IsLateByAtMost(int64_t ns, const Window& window, const Band& band) {
-  Band wider = band;
-  wider.p50_ns += static_cast<double>(ns);
-  wider.p95_ns += static_cast<double>(ns);
-  return StandingOf(window, band) != Standing::kIn && StandingOf(window, wider) == Standing::kIn;
+Band LaterBy(int64_t ns, Band band) {
+  band.p50_ns += static_cast<double>(ns);
+  band.p95_ns += static_cast<double>(ns);
+  return band;
 }
 
 std::string WorstSeries(const Window& window, const Band& band) {

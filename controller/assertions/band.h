@@ -36,8 +36,8 @@ Standing StandingOf(const Window& window, const Band& band);
 // kTouchedByStall.
 Standing StandingOf(const Window& window, const Window& untouched, const Band& band);
 
-// Out of band for latency alone, and by no more than that.
-bool IsLateByAtMost(int64_t ns, const Window& window, const Band& band);
+// The same band for answers that may be so much later.
+Band LaterBy(int64_t ns, Band band);
 
 // The series that is furthest out of band, with its figures: "goodput 0 % of baseline (95 % needed)". Empty:
 // all are in band.

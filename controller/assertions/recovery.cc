@@ -98,7 +98,8 @@ Aftermath Observe(const Recovery& spec, const Timeline& timeline, const Load& lo
       // Where nothing stood still, both ways leave out the same.
       const Window untouched = window.stalled ? cut(window.begin_ns, 1, LeaveOut::kTouchedByStall, stalls).front() : window;
       Standing standing = StandingOf(window, untouched, aftermath.band);
-      if (IsOut(standing) && stalls.WithSlight() != nullptr && IsLateByAtMost(Stalls::kMostSlightNs, untouched, aftermath.band)) {
+      if (IsOut(standing) && stalls.WithSlight() != nullptr &&
+          StandingOf(untouched, LaterBy(Stalls::kMostSlightNs, aftermath.band)) == Standing::kIn) {
         const Window without = cut(window.begin_ns, 1, LeaveOut::kTouchedByStall, *stalls.WithSlight()).front();
         if (without.left_out || StandingOf(without, aftermath.band) == Standing::kIn) standing = Standing::kLeftOut;
       }

@@ -4,8 +4,11 @@
 #include <utility>
 
 namespace squall {
+namespace {
 
 bool IsSlight(const Stall& stall) { return !stall.service().empty() && 10 * stall.waited_ns() < 3 * stall.length_ns(); }
+
+}  // namespace
 
 Stalls::Stalls(const std::vector<Stall>& stalls, int64_t most_left_out_percent) : Stalls(stalls, most_left_out_percent, false) {
   if (std::none_of(stalls.begin(), stalls.end(), IsSlight)) return;

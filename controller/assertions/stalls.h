@@ -9,11 +9,9 @@
 
 namespace squall {
 
-// A moment at which a service, or its peer, had to wait for a core, but for less than 0.3 of the time: that makes an answer late by as
-// much, and never explains one that is missing or wrong.
-bool IsSlight(const Stall& stall);
-
-// When the machine stood still. What happened then says nothing about the service. Thread-safe.
+// When the machine stood still. What happened then says nothing about the service. A moment at which a service, or its peer, had to
+// wait for a core, but for less than 0.3 of the time, is slight: it makes an answer late by as much, and never explains one that is
+// missing or wrong. Thread-safe.
 class Stalls {
  public:
   // What piled up while the machine stood still is worked off afterwards: a stall counts this much longer.
