@@ -1,128 +1,151 @@
 #include "agent/guardian.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
-#include <sys/prctl.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
-#include <cstring>
-#include <map>
-#include <utility>
+#include <filesystem>
 
-#include "absl/status/status.h"
-#include "agent/process/cgroup.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
 
 namespace squall {
 namespace {
 
-// One record: smaller than PIPE_BUF, so that writes of several threads never mix.
-struct Record {
-  bool watch = false;
-  bool is_cpu_undo = false;  // otherwise a service
-  ProcessId leader;
-  char cgroup[1024] = {};
-  int cpu_version = 0;
-  bool cpu_made = false;
-  CpuLimit cpu_before;
-};
-static_assert(sizeof(Record) < PIPE_BUF);
+constexpr char kProgram[] = "squall-guardian";
+constexpr absl::Duration kBetweenBeats = absl::Milliseconds(100);
+constexpr int64_t kSilentNs = 2'000'000'000;
+constexpr int64_t kAnnouncedWithinNs = 1'000'000'000;
+constexpr absl::Duration kBetweenLooks = absl::Milliseconds(1);
 
-Record ToRecord(const CpuUndo& undo, bool watch) {
-  Record record;
-  record.watch = watch;
-  record.is_cpu_undo = true;
-  strncpy(record.cgroup, undo.cgroup.folder.c_str(), sizeof(record.cgroup) - 1);
-  record.cpu_version = undo.cgroup.version;
-  record.cpu_made = undo.made;
-  record.cpu_before = undo.before;
-  return record;
-}
-
-CpuUndo ToCpuUndo(const Record& record) {
-  return {{record.cpu_version, record.cgroup}, record.cpu_made, record.cpu_before};
-}
-
-[[noreturn]] void Guard(int pipe) {
-  setsid();
-  prctl(PR_SET_NAME, "squall-guardian");
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT}) ::signal(signal, SIG_IGN);
-  std::map<pid_t, Record> watched;
-  // A limit in a cgroup that was made too is one of each: `made` sorts last, and is undone last.
-  std::map<std::pair<std::string, bool>, Record> cpu_undos;
-  Record record;
-  for (;;) {
-    const ssize_t size = read(pipe, &record, sizeof(record));
-    if (size < 0 && errno == EINTR) continue;
-    if (size != static_cast<ssize_t>(sizeof(record))) break;  // the agent is gone
-    if (record.is_cpu_undo) {
-      const std::pair<std::string, bool> key = {record.cgroup, record.cpu_made};
-      cpu_undos.erase(key);
-      if (record.watch) cpu_undos[key] = record;
-    } else if (record.watch) {
-      watched[record.leader.pid] = record;
-    } else {
-      watched.erase(record.leader.pid);
-    }
+absl::StatusOr<std::string> FindProgram() {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  const std::string path = (self.parent_path() / kProgram).string();
+  if (error || access(path.c_str(), X_OK) != 0) {
+    return absl::NotFoundError(absl::StrCat("there is no ", kProgram, " beside ", self.string(),
+                                            "; it undoes faults when the agent is killed, and has to be installed with it"));
   }
-  for (const auto& [pid, service] : watched) {
-    SignalGroup(service.leader, SIGKILL);
-    KillAndRemoveCgroup(service.cgroup).IgnoreError();
-  }
-  // After the services, so that nothing of theirs is left to be put back.
-  for (const auto& [key, undo] : cpu_undos) Undo(ToCpuUndo(undo)).IgnoreError();
-  _exit(0);
+  return path;
 }
 
 }  // namespace
 
-void SignalGroup(const ProcessId& leader, int signal) {
-  const absl::StatusOr<ProcStat> now = ReadStat(leader.pid);
-  // While a group has members its number is not given to a new process; a process of that number with another start
-  // time is a stranger.
-  if (leader.pid > 1 && (!now.ok() || now->id == leader)) kill(-leader.pid, signal);
-}
-
-absl::StatusOr<Guardian> Guardian::Fork() {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) return absl::ErrnoToStatus(errno, "cannot make a pipe");
-  const pid_t pid = fork();
-  if (pid < 0) return absl::ErrnoToStatus(errno, "cannot fork the guardian");
-  if (pid == 0) {
-    close(ends[1]);
-    Guard(ends[0]);
+absl::StatusOr<std::unique_ptr<Guardian>> Guardian::Start(Options options) {
+  std::unique_ptr<Guardian> guardian(new Guardian(std::move(options)));
+  {
+    absl::MutexLock lock(&guardian->mutex_);
+    const absl::Status status = guardian->Spawn();
+    if (!status.ok()) return status;
   }
-  close(ends[0]);
-  Guardian guardian;
-  guardian.pipe_ = Fd(ends[1]);
-  guardian.pid_ = pid;
+  guardian->watcher_ = std::thread([raw = guardian.get()] { raw->Watch(); });
   return guardian;
 }
 
-void Guardian::Watch(const ProcessId& leader, const std::string& cgroup) const {
-  Record record;
-  record.watch = true;
-  record.leader = leader;
-  strncpy(record.cgroup, cgroup.c_str(), sizeof(record.cgroup) - 1);
-  (void)!write(pipe_.get(), &record, sizeof(record));
+absl::Status Guardian::Spawn() {
+  absl::StatusOr<std::string> program = FindProgram();
+  if (!program.ok()) return program.status();
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return absl::ErrnoToStatus(errno, "cannot make a socket pair");
+  Fd ours(ends[0]), theirs(ends[1]);
+  std::vector<std::string> words = {kProgram, absl::StrCat(getpid()), options_.journal};
+  words.insert(words.end(), options_.again.begin(), options_.again.end());
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, theirs.get(), 0);  // its standard input is the socket
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t none;
+  sigemptyset(&none);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
+  pid_t pid = 0;
+  const int error = posix_spawn(&pid, program->c_str(), &actions, &attributes, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  if (error != 0) return absl::ErrnoToStatus(error, absl::StrCat("cannot start ", *program));
+  socket_ = std::move(ours);
+  pid_ = pid;
+  answered_ns_ = BootNanos();
+  known_expires_ns_ = 0;
+  return absl::OkStatus();
 }
 
-void Guardian::Watch(const CpuUndo& undo) const {
-  const Record record = ToRecord(undo, /*watch=*/true);
-  (void)!write(pipe_.get(), &record, sizeof(record));
+bool Guardian::Exchange(bool leaving) {
+  const Beat beat = {options_.expires(), leaving};
+  if (send(socket_.get(), &beat, sizeof(beat), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN && errno != EINTR) return false;
+  Beat answer;
+  ssize_t size;
+  while ((size = recv(socket_.get(), &answer, sizeof(answer), MSG_DONTWAIT)) > 0) {
+    answered_ns_ = BootNanos();
+    known_expires_ns_ = answer.expires_ns;
+  }
+  return size != 0 && BootNanos() - answered_ns_ < kSilentNs;
 }
 
-void Guardian::Forget(const CpuUndo& undo) const {
-  const Record record = ToRecord(undo, /*watch=*/false);
-  (void)!write(pipe_.get(), &record, sizeof(record));
+void Guardian::Announce() {
+  const int64_t deadline = BootNanos() + kAnnouncedWithinNs;
+  while (BootNanos() < deadline) {
+    {
+      absl::MutexLock lock(&mutex_);
+      const int64_t expires_ns = options_.expires();
+      if (Exchange(/*leaving=*/false) && expires_ns != 0 && known_expires_ns_ >= expires_ns) return;
+    }
+    absl::SleepFor(kBetweenLooks);
+  }
 }
 
-void Guardian::Forget(const ProcessId& leader) const {
-  Record record;
-  record.leader = leader;
-  (void)!write(pipe_.get(), &record, sizeof(record));
+void Guardian::Watch() {
+  int64_t looked_ns = BootNanos();
+  while (!stop_) {
+    {
+      absl::MutexLock lock(&mutex_);
+      const int64_t now = BootNanos();
+      // This process was stopped, or the machine stood still: that it heard nothing is no fault of the guardian's.
+      if (now - looked_ns > kSilentNs / 2) answered_ns_ = now;
+      looked_ns = now;
+      if (!Exchange(/*leaving=*/false)) {
+        options_.log(absl::StrCat("its guardian, pid ", pid_.load(), ", is gone or does not answer: replaced"));
+        End();
+        const absl::Status status = Spawn();
+        if (!status.ok()) options_.log(absl::StrCat("NO GUARDIAN: ", status.message()));
+      }
+    }
+    absl::SleepFor(kBetweenBeats);
+  }
+}
+
+void Guardian::End() {
+  socket_.Reset();
+  if (pid_ == 0) return;
+  kill(pid_, SIGKILL);
+  waitpid(pid_, nullptr, 0);
+  pid_ = 0;
+}
+
+Guardian::~Guardian() {
+  stop_ = true;
+  if (watcher_.joinable()) watcher_.join();
+  absl::MutexLock lock(&mutex_);
+  if (pid_ == 0) return;
+  Exchange(/*leaving=*/true);
+  socket_.Reset();
+  // It has nothing to do and ends at once.
+  const int64_t deadline = BootNanos() + kSilentNs;
+  while (BootNanos() < deadline) {
+    if (waitpid(pid_, nullptr, WNOHANG) != 0) return;
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  End();
 }
 
 }  // namespace squall

@@ -99,4 +99,10 @@ void PacketHooks::Close() {
   for (auto& [name, packets] : packets_) packets->Detach();
 }
 
+void PacketHooks::Release() {
+  absl::MutexLock lock(&mutex_);
+  attached_.clear();
+  packets_.clear();
+}
+
 }  // namespace squall

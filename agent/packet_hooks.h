@@ -32,6 +32,8 @@ class PacketHooks {
   void FollowProcesses();
   // Lets every packet pass and detaches. Idempotent.
   void Close();
+  // Gives up the programs. Nothing that acts on `places` is asked any more.
+  void Release();
 
   // What faults act on.
   const PacketPlaces* places() const { return &places_; }

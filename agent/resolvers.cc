@@ -166,6 +166,11 @@ void Resolvers::StopQueries() {
   }
 }
 
+void Resolvers::Release() {
+  resolvers_.clear();
+  places_.clear();
+}
+
 std::vector<std::string> Resolvers::Close(absl::Duration drain) {
   std::vector<std::string> notes;
   for (auto& [name, place] : places_) {

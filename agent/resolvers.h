@@ -42,6 +42,8 @@ class Resolvers {
   void StopQueries();
   // Lets what is under way finish for up to `drain`. Returns what a reader of the report should know. StopQueries() comes first.
   std::vector<std::string> Close(absl::Duration drain);
+  // Gives up the programs, once FollowProcesses and what acts on `by_service` are not called any more.
+  void Release();
 
   // What faults act on, by service.
   std::map<std::string, std::unique_ptr<Resolver>>* by_service() { return &resolvers_; }

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "agent/doctor.h"
 #include "base/clock.h"
 #include "base/durations.h"
 #include "base/version.h"
@@ -22,19 +23,15 @@ grpc::Status ToGrpc(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
 }
 
-// The name in the caller's certificate: the first alternative name, else the common name. Empty on a unix socket.
-std::string CertificateName(const grpc::ServerContext& context) {
-  const std::shared_ptr<const grpc::AuthContext> auth = context.auth_context();
-  if (auth == nullptr || !auth->IsPeerAuthenticated()) return "";
-  const std::vector<grpc::string_ref> names = auth->GetPeerIdentity();
-  return names.empty() ? "" : std::string(names[0].data(), names[0].size());
-}
-
 }  // namespace
 
-AgentService::AgentService(MainThread* main_thread, const Guardian* guardian,
-                           std::function<void(const std::string&)> log)
-    : main_thread_(main_thread), guardian_(guardian), log_(std::move(log)) {}
+AgentService::AgentService(MainThread* main_thread, Journal* journal, std::vector<std::string> leftovers,
+                           std::function<void()> lease_begins, std::function<void(const std::string&)> log)
+    : main_thread_(main_thread),
+      journal_(journal),
+      leftovers_(std::move(leftovers)),
+      lease_begins_(std::move(lease_begins)),
+      log_(std::move(log)) {}
 
 AgentService::~AgentService() { Shutdown(); }
 
@@ -49,6 +46,11 @@ void AgentService::Shutdown() {
   session->Cancel();
   session->Finish(absl::ZeroDuration());
   session->events().Close();
+}
+
+int64_t AgentService::ExpiresNs() {
+  absl::MutexLock lock(&mutex_);
+  return session_ == nullptr ? 0 : session_->ExpiresNs();
 }
 
 bool AgentService::HasServed() {
@@ -73,8 +75,8 @@ grpc::Status AgentService::Hold(grpc::ServerContext* context, grpc::ServerReader
   if (lease < absl::Seconds(1) || lease > absl::Seconds(60)) {
     return ToGrpc(absl::InvalidArgumentError("the lease must be 1 s to 60 s long"));
   }
-  const std::string name = CertificateName(*context);
-  const std::string holder = absl::StrCat(first.holder(), name.empty() ? "" : absl::StrCat(", certificate ", name));
+  const Caller caller = callers_ == nullptr ? Caller{"", context->peer()} : callers_->Find(context->peer());
+  const std::string holder = absl::StrCat(first.holder(), caller.name.empty() ? "" : absl::StrCat(", certificate ", caller.name));
   std::shared_ptr<Session> session;
   {
     absl::MutexLock lock(&mutex_);
@@ -84,10 +86,11 @@ grpc::Status AgentService::Hold(grpc::ServerContext* context, grpc::ServerReader
       return ToGrpc(absl::AlreadyExistsError(absl::StrCat("this agent is held by ", session_->holder())));
     }
     session = std::make_shared<Session>(first.run_id(), holder, lease, ToDuration(first.expected()), main_thread_,
-                                        guardian_);
+                                        journal_);
     session_ = session;
   }
-  log_(absl::StrCat("begins, ", holder, ", from ", context->peer()));
+  lease_begins_();
+  log_(absl::StrCat("begins, ", holder, ", from ", caller.address));
   // Says that the run is open: from here on other calls may name it.
   stream->SendInitialMetadata();
 
@@ -141,6 +144,7 @@ grpc::Status AgentService::Prepare(grpc::ServerContext*, const PrepareRequest* r
   absl::StatusOr<PrepareReply> prepared = (*session)->Prepare(*request);
   if (!prepared.ok()) return ToGrpc(prepared.status());
   *reply = *std::move(prepared);
+  for (const std::string& left : leftovers_) reply->add_notes(absl::StrCat("from before this run: ", left));
   return grpc::Status::OK;
 }
 
@@ -227,6 +231,11 @@ grpc::Status AgentService::EndRuns(grpc::ServerContext*, const EndRunsRequest* r
   const FinishReply finished = session->End(request->by());
   reply->add_ended(session->run_id());
   *reply->mutable_not_healed() = finished.not_healed();
+  return grpc::Status::OK;
+}
+
+grpc::Status AgentService::Diagnose(grpc::ServerContext*, const DiagnoseRequest*, DiagnoseReply* reply) {
+  *reply = squall::Diagnose();
   return grpc::Status::OK;
 }
 

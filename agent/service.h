@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "absl/synchronization/mutex.h"
+#include "agent/callers.h"
 #include "agent/session.h"
 #include "proto/agent.grpc.pb.h"
 
@@ -13,12 +14,18 @@ namespace squall {
 // Thread-safe.
 class AgentService : public Agent::Service {
  public:
-  // `log` takes a line for each run that begins, ends or is refused.
-  AgentService(MainThread* main_thread, const Guardian* guardian, std::function<void(const std::string&)> log);
+  // `leftovers`: what agents before this one left and could not be healed, told to every controller. `lease_begins` is called once a run
+  // is open, before anything is done for it. `log` takes a line for each run that begins, ends or is refused.
+  AgentService(MainThread* main_thread, Journal* journal, std::vector<std::string> leftovers,
+               std::function<void()> lease_begins, std::function<void(const std::string&)> log);
   ~AgentService() override;
 
+  // Who is behind the connections that gRPC was given as descriptors. REQUIRES: nobody is served yet.
+  void SetCallers(const Callers* callers) { callers_ = callers; }
   // Finishes the run that is open, if any, and refuses new ones.
   void Shutdown();
+  // By when everything has to be undone, as the run's lease says (see Session); 0: nothing is done.
+  int64_t ExpiresNs();
   // The first run has come and gone.
   bool HasServed();
 
@@ -35,6 +42,7 @@ class AgentService : public Agent::Service {
   grpc::Status Finish(grpc::ServerContext*, const FinishRequest* request, FinishReply* reply) override;
   grpc::Status ListRuns(grpc::ServerContext*, const ListRunsRequest*, ListRunsReply* reply) override;
   grpc::Status EndRuns(grpc::ServerContext*, const EndRunsRequest* request, EndRunsReply* reply) override;
+  grpc::Status Diagnose(grpc::ServerContext*, const DiagnoseRequest*, DiagnoseReply* reply) override;
 
  private:
   absl::StatusOr<std::shared_ptr<Session>> Find(const std::string& run_id);
@@ -42,8 +50,11 @@ class AgentService : public Agent::Service {
   std::shared_ptr<Session> Open();
 
   MainThread* const main_thread_;
-  const Guardian* const guardian_;
+  Journal* const journal_;
+  const std::vector<std::string> leftovers_;
+  const std::function<void()> lease_begins_;
   const std::function<void(const std::string&)> log_;
+  const Callers* callers_ = nullptr;
   absl::Mutex mutex_;
   std::shared_ptr<Session> session_ ABSL_GUARDED_BY(mutex_);
   bool shutdown_ ABSL_GUARDED_BY(mutex_) = false;

@@ -9,10 +9,12 @@
 #include "absl/time/clock.h"
 #include "agent/edge_checks.h"
 #include "agent/metrics/needed.h"
+#include "agent/plan_checks.h"
 #include "agent/process/cgroup.h"
 #include "agent/process/spawn.h"
 #include "base/clock.h"
 #include "base/durations.h"
+#include "base/version.h"
 
 namespace squall {
 namespace {
@@ -21,12 +23,34 @@ namespace {
 constexpr absl::Duration kLongestWait = absl::Seconds(5);
 // Until a name server that the run starts can be asked.
 constexpr absl::Duration kNameServerStarts = absl::Seconds(3);
-constexpr char kRedirected[] = "connects redirected by cgroup BPF";
-constexpr char kDatagrams[] = "datagrams, not redirected: faults act on packets";
+// How long a living agent may take to undo everything before its guardian takes it for hung.
+constexpr absl::Duration kUndoneWithin = absl::Seconds(15);
 
-bool HasCpuFault(const Scenario& scenario, const std::string& service) {
-  return std::any_of(scenario.faults().begin(), scenario.faults().end(),
-                     [&](const Fault& fault) { return fault.has_cpu() && fault.cpu().service() == service; });
+// The controllers on which faults will act on the service.
+std::set<std::string> ControllersFor(const Scenario& scenario, const std::string& service) {
+  std::set<std::string> controllers;
+  for (const Fault& fault : scenario.faults()) {
+    if (fault.cpu().service() == service && fault.has_cpu()) controllers.insert("cpu");
+    if (fault.memory().service() == service && fault.memory().has_limit()) controllers.insert("memory");
+    if (fault.pids().service() == service && fault.has_pids()) controllers.insert("pids");
+  }
+  return controllers;
+}
+
+// The service whose processes the fault stops, signals or limits one by one; empty: none.
+std::string ProcessesTouchedBy(const Fault& fault) {
+  if (fault.has_kill()) return fault.kill().service();
+  if (fault.has_pause()) return fault.pause().service();
+  return fault.has_fds() ? fault.fds().service() : "";
+}
+
+// What the fault's own message says in the field; nothing where its kind has no such field.
+std::optional<std::string> NameIn(const Fault& fault, const std::string& field) {
+  const auto* kind = fault.GetReflection()->GetOneofFieldDescriptor(fault, Fault::descriptor()->FindOneofByName("kind"));
+  const auto* name = kind == nullptr ? nullptr : kind->message_type()->FindFieldByName(field);
+  if (name == nullptr || name->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_STRING) return std::nullopt;
+  const google::protobuf::Message& message = fault.GetReflection()->GetMessage(fault, kind);
+  return message.GetReflection()->GetString(message, name);
 }
 
 uint64_t SeedOf(int64_t run_seed, const std::string& fault) {
@@ -39,15 +63,16 @@ uint64_t SeedOf(int64_t run_seed, const std::string& fault) {
 }  // namespace
 
 Session::Session(std::string run_id, std::string holder, absl::Duration lease, absl::Duration expected,
-                 MainThread* main_thread, const Guardian* guardian)
+                 MainThread* main_thread, Journal* journal)
     : run_id_(std::move(run_id)),
       holder_(std::move(holder)),
       lease_(lease),
       expected_(expected),
       started_(absl::Now()),
       main_thread_(main_thread),
-      guardian_(guardian),
+      journal_(journal),
       renewed_ns_(BootNanos()),
+      host_watch_(journal),
       names_([this](const std::string& edge, const std::vector<Address>& now, const std::vector<Address>& ever) {
         return MoveEdge(edge, now, ever);
       }) {
@@ -64,29 +89,23 @@ Session::Session(std::string run_id, std::string holder, absl::Duration lease, a
 Session::~Session() {
   Cancel();
   Finish(absl::ZeroDuration());
-  stop_watching_ = true;
-  watcher_.join();
 }
 
 void Session::Renew() { renewed_ns_ = BootNanos(); }
 
 bool Session::LeaseIsOver() const { return BootNanos() - renewed_ns_ > absl::ToInt64Nanoseconds(lease_); }
 
+int64_t Session::ExpiresNs() const {
+  const int64_t finishes_by_ns = finishes_by_ns_;
+  return finishes_by_ns != INT64_MAX ? finishes_by_ns : renewed_ns_ + absl::ToInt64Nanoseconds(lease_);
+}
+
 absl::StatusOr<PrepareReply> Session::Prepare(const PrepareRequest& request) {
   absl::MutexLock lock(&mutex_);
   if (finished_) return absl::FailedPreconditionError("the run is over");
   if (!services_.empty()) return absl::FailedPreconditionError("the run is prepared already");
-  const absl::Status status = CheckPlaces(request.scenario());
-  if (!status.ok()) return status;
-  PrepareReply reply;
-  const absl::Status names = Resolvers::Prepare(request.scenario(), reply);
-  if (!names.ok()) return names;
-  const absl::Status packets = PacketHooks::Prepare(request.scenario());
-  if (!packets.ok()) return packets;
-  const absl::Status queued = QueuedEdges::Prepare(request.scenario(), reply);
-  if (!queued.ok()) return queued;
-  const absl::Status live = LiveEdges::Prepare(request.scenario(), reply);
-  if (!live.ok()) return live;
+  absl::StatusOr<PrepareReply> reply = CheckPlan(request.scenario(), request.folder());
+  if (!reply.ok()) return reply;
   request_ = request;
   own_listeners_ = OwnListeners();
   {
@@ -94,42 +113,8 @@ absl::StatusOr<PrepareReply> Session::Prepare(const PrepareRequest& request) {
     shown_.scenario = request.scenario().name();
     for (const Service& service : request.scenario().services()) shown_.services.push_back(service.name());
   }
-  for (const Edge& edge : request.scenario().edges()) {
-    (*reply.mutable_edge_mechanisms())[edge.name()] =
-        edge.protocol() == Edge::PROTOCOL_UDP ? kDatagrams
-        : edge.relay_at().empty()             ? kRedirected
-                                              : absl::StrCat("relay at ", edge.relay_at());
-  }
+  host_watch_.Begin();
   return reply;
-}
-
-// Everything that can be known to be impossible before anything is touched.
-absl::Status Session::CheckPlaces(const Scenario& scenario) {
-  for (const Service& service : scenario.services()) {
-    const absl::Status user = CheckUser(service.user());
-    if (!user.ok()) return user;
-  }
-  for (const Edge& edge : scenario.edges()) {
-    if (!edge.relay_at().empty()) continue;
-    const Service* from = FindService(scenario, edge.from());
-    const std::string why_not = Intercept::WhyNot(from != nullptr && from->has_attach());
-    if (!why_not.empty()) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("edge ", edge.name(), ": ", why_not, "; without, write relay_at: \"HOST:PORT\" on the edge and let ",
-                       edge.from(), " call that address"));
-    }
-  }
-  const absl::Status in_reach = CheckTargets(scenario);
-  if (!in_reach.ok()) return in_reach;
-  const absl::Status lead = CheckEdgesLead(scenario);
-  if (!lead.ok()) return lead;
-  for (const Fault& fault : scenario.faults()) {
-    const Service* service = FindService(scenario, fault.cpu().service());
-    if (!fault.has_cpu() || service == nullptr) continue;
-    const absl::Status can = CheckCpu(fault.cpu(), *service);
-    if (!can.ok()) return absl::Status(can.code(), absl::StrCat("fault ", fault.name(), ": ", can.message()));
-  }
-  return absl::OkStatus();
 }
 
 absl::StatusOr<StartServicesReply> Session::StartServices() {
@@ -138,8 +123,8 @@ absl::StatusOr<StartServicesReply> Session::StartServices() {
   StartServicesReply reply;
   for (const Service& service : request_.scenario().services()) {
     services_[service.name()] = std::make_unique<RunningService>(
-        service, RunningService::Context{request_.folder(), holder_, main_thread_, guardian_, &events_,
-                                         HasCpuFault(request_.scenario(), service.name())});
+        service, RunningService::Context{request_.folder(), holder_, main_thread_, journal_, &events_,
+                                         ControllersFor(request_.scenario(), service.name())});
   }
   // In the order of the scenario, so that what fails first is what the reader sees first.
   const auto each = [&](const std::function<absl::Status(RunningService&)>& step) -> absl::Status {
@@ -310,6 +295,7 @@ absl::StatusOr<int64_t> Session::StartLoad() {
     if (!running.ok()) return running.status();
     if (started == 0) started = (*running)->StartedNs();
     loads_.push_back(*std::move(running));
+    loads_by_name_[load.name()] = loads_.back().get();
   }
   return started == 0 ? BootNanos() : started;
 }
@@ -344,6 +330,7 @@ void Session::StopLoad() {
 }
 
 Evidence Session::SeenOf(const Injected& injected) {
+  if (injected.fault == nullptr) return injected.seen;
   Evidence evidence = injected.fault->Seen();
   live_edges_.AddTo(injected.spec, evidence);
   return evidence;
@@ -378,7 +365,7 @@ HeldRun Session::Describe() {
     absl::MutexLock lock(&shown_mutex_);
     for (auto& [name, shown] : shown_.faults) {
       const auto injected = faults_.find(name);
-      if (injected != faults_.end()) shown.evidence = SeenOf(injected->second);
+      if (injected != faults_.end() && !finished_) shown.evidence = SeenOf(injected->second);
     }
     mutex_.Unlock();
   }
@@ -418,16 +405,22 @@ absl::StatusOr<FaultEvent> Session::Inject(const Fault& fault) {
   if (finished_) return absl::FailedPreconditionError("the run is over");
   if (faults_.count(fault.name()) > 0) return absl::AlreadyExistsError("the fault is injected already");
   const FaultContext context = {relay_.get(), &services_, SeedOf(request_.seed(), fault.name()), &cancelled_,
-                                main_thread_, guardian_, resolvers_.by_service(), request_.folder(),
-                                packet_hooks_.places(), queued_edges_.get()};
-  const std::string& service = fault.has_cpu() ? fault.cpu().service() : fault.kill().service();
-  if ((fault.has_kill() || fault.has_cpu()) && services_.count(service) == 0) {
-    return absl::InvalidArgumentError(absl::StrCat("the run has no service '", service, "'"));
+                                main_thread_, journal_, resolvers_.by_service(), request_.folder(),
+                                packet_hooks_.places(), queued_edges_.get(), &loads_by_name_};
+  if (const std::optional<std::string> service = NameIn(fault, "service"); service && services_.count(*service) == 0) {
+    return absl::InvalidArgumentError(absl::StrCat("the run has no service '", *service, "'"));
+  }
+  if (const std::optional<std::string> load = NameIn(fault, "load"); load && loads_by_name_.count(*load) == 0) {
+    return absl::InvalidArgumentError(absl::StrCat("the run sends no load '", *load, "'"));
+  }
+  if (const auto touched = services_.find(ProcessesTouchedBy(fault)); touched != services_.end()) {
+    host_watch_.NoteTargets(touched->second->Processes());
   }
   std::unique_ptr<ActiveFault> active = MakeFault(fault, context);
   live_edges_.Begin(fault);
   const absl::Status status = active->Inject();
-  faults_[fault.name()] = {fault, std::move(active)};
+  host_watch_.NoteUndos();
+  faults_[fault.name()] = {fault, std::move(active), {}};
   if (!status.ok()) {
     faults_[fault.name()].fault->Heal(HealFor::kRunOver).IgnoreError();
     Tell(fault.name(), FaultEvent::INJECTION_FAILED, std::string(status.message()));
@@ -442,26 +435,32 @@ absl::StatusOr<FaultEvent> Session::Inject(const Fault& fault) {
 
 absl::StatusOr<FaultEvent> Session::Heal(const std::string& fault) {
   absl::MutexLock lock(&mutex_);
+  if (finished_) return absl::FailedPreconditionError("the run is over");
   const auto found = faults_.find(fault);
   if (found == faults_.end()) return absl::NotFoundError(absl::StrCat("fault '", fault, "' is not injected"));
+  host_watch_.NoteUndos();
   Tell(fault, FaultEvent::HEALING, "");
-  const absl::Status status = found->second.fault->Heal(HealFor::kFaultOver);
-  found->second.healed = status.ok();
+  Injected& injected = found->second;
+  const absl::Status status = injected.fault == nullptr ? absl::OkStatus() : injected.fault->Heal(HealFor::kFaultOver);
   live_edges_.End(fault);
-  return status.ok() ? Tell(fault, FaultEvent::HEALED, "")
-                     : Tell(fault, FaultEvent::HEALING_NOT_CONFIRMED, std::string(status.message()));
+  if (!status.ok()) return Tell(fault, FaultEvent::HEALING_NOT_CONFIRMED, std::string(status.message()));
+  FaultEvent healed = Tell(fault, FaultEvent::HEALED, "");
+  injected.seen = healed.evidence();
+  injected.fault.reset();
+  return healed;
 }
 
 FinishReply Session::Finish(absl::Duration drain) {
   absl::MutexLock lock(&mutex_);
   if (finished_) return finish_reply_;
   finished_ = true;
+  finishes_by_ns_ = BootNanos() + absl::ToInt64Nanoseconds(drain + kUndoneWithin);
   FinishReply reply;
+  host_watch_.NoteUndos();
   for (auto& [name, injected] : faults_) {
-    if (injected.healed) continue;
+    if (injected.fault == nullptr) continue;
     Tell(name, FaultEvent::HEALING, "the run ends");
     const absl::Status status = injected.fault->Heal(HealFor::kRunOver);
-    injected.healed = status.ok();
     Tell(name, status.ok() ? FaultEvent::HEALED : FaultEvent::HEALING_NOT_CONFIRMED, std::string(status.message()));
     if (!status.ok()) reply.add_not_healed(absl::StrCat("fault ", name, ": ", status.message()));
   }
@@ -477,14 +476,24 @@ FinishReply Session::Finish(absl::Duration drain) {
   bool attached = false;
   for (auto& [name, service] : services_) {
     attached |= !service->IsRun();
+    if (const std::optional<ProcessId> leader = service->Leader(); leader && !service->IsRun()) host_watch_.NoteService(*leader);
     const absl::Status status = service->Stop();
     if (!status.ok()) reply.add_not_healed(absl::StrCat(status.message()));
   }
   relay_->Close(attached ? drain : absl::ZeroDuration(), at_once_);
   for (std::string& note : resolvers_.Close(attached ? drain : absl::ZeroDuration())) reply.add_notes(std::move(note));
+  stop_watching_ = true;
+  watcher_.join();
   TellCalls();
   TellEdges();  // with what came after the last second
+  // The programs of the kernel that redirected and dropped go with these, and not before.
+  relay_.reset();
+  intercepts_.clear();
+  resolvers_.Release();
+  packet_hooks_.Release();
+  host_watch_.End(reply);
   finish_reply_ = reply;
+  finishes_by_ns_ = 0;
   return reply;
 }
 

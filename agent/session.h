@@ -16,6 +16,7 @@
 #include "agent/events.h"
 #include "agent/faults/fault.h"
 #include "agent/faults/queued_edges.h"
+#include "agent/host_watch.h"
 #include "agent/live_edges.h"
 #include "agent/load/heartbeat.h"
 #include "agent/load/http_load.h"
@@ -36,7 +37,7 @@ class Session {
  public:
   // `expected`: an upper bound of the run's length.
   Session(std::string run_id, std::string holder, absl::Duration lease, absl::Duration expected, MainThread* main_thread,
-          const Guardian* guardian);
+          Journal* journal);
   // Finishes.
   ~Session();
 
@@ -46,6 +47,8 @@ class Session {
   void Renew();
   // The controller has been silent for longer than the lease.
   bool LeaseIsOver() const;
+  // CLOCK_BOOTTIME by which everything is undone, unless the lease is renewed or the undoing takes longer; 0: it is undone.
+  int64_t ExpiresNs() const;
 
   absl::StatusOr<PrepareReply> Prepare(const PrepareRequest& request);
   absl::StatusOr<StartServicesReply> StartServices();
@@ -69,11 +72,10 @@ class Session {
  private:
   struct Injected {
     Fault spec;
-    std::unique_ptr<ActiveFault> fault;
-    bool healed = false;
+    std::unique_ptr<ActiveFault> fault;  // null once it is healed: what it held is given back before the run is over
+    Evidence seen;                       // then what it did
   };
 
-  absl::Status CheckPlaces(const Scenario& scenario);
   RunningService* Of(const Edge& edge) const;
   // Opens the relay of every edge; attaches the redirection of the services that need one.
   absl::Status OpenEdges();
@@ -102,8 +104,9 @@ class Session {
   const absl::Duration expected_;
   const absl::Time started_;
   MainThread* const main_thread_;
-  const Guardian* const guardian_;
+  Journal* const journal_;
   std::atomic<int64_t> renewed_ns_;
+  std::atomic<int64_t> finishes_by_ns_ = INT64_MAX;  // 0: it has
   std::atomic<bool> cancelled_ = false;
   std::atomic<bool> at_once_ = false;
   std::atomic<bool> stop_watching_ = false;
@@ -113,10 +116,12 @@ class Session {
 
   absl::Mutex mutex_;  // held by every call that changes the world
   PrepareRequest request_;
-  bool finished_ = false;
+  bool finished_ = false;  // from then on there is no relay, and nothing of faults is asked
+  HostWatch host_watch_;
   FinishReply finish_reply_;
   std::map<std::string, Injected> faults_;
   std::vector<std::unique_ptr<HttpLoad>> loads_;
+  std::map<std::string, HttpLoad*> loads_by_name_;
   // What others are shown: a mutex of its own, so that nobody who asks waits for a healing.
   struct Shown {
     std::string scenario;

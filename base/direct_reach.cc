@@ -28,6 +28,13 @@ DirectReach DirectReachOf(const Fault& fault) {
     case Fault::kKill:
     case Fault::kDns:
     case Fault::kCpu:
+    case Fault::kPause:
+    case Fault::kMemory:
+    case Fault::kDisk:
+    case Fault::kFds:
+    case Fault::kPids:
+    case Fault::kAbandon:
+    case Fault::kSurge:
     case Fault::KIND_NOT_SET:
       break;
   }

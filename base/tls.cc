@@ -36,14 +36,6 @@ absl::Status CheckMode(const std::string& path) {
                                                   "), who could act in its name: chmod 600 ", path));
 }
 
-std::vector<X509Ptr> ReadCertificates(const std::string& pem) {
-  std::vector<X509Ptr> certificates;
-  const BioPtr bio = BioOf(pem);
-  while (X509* next = PEM_read_bio_X509(bio.get(), nullptr, &NoPassphrase, nullptr)) certificates.emplace_back(next);
-  ERR_clear_error();
-  return certificates;
-}
-
 // OK: certificates[0] is signed by the CA, through the others, for the role, and is valid now.
 absl::Status Verify(const std::vector<X509Ptr>& certificates, const std::vector<X509Ptr>& roots, const TlsPaths& paths,
                     TlsRole role) {
@@ -91,6 +83,14 @@ std::string WhyNotTrusted(int error, TlsRole role) {
     default:
       return absl::StrCat("is not trusted: ", X509_verify_cert_error_string(error));
   }
+}
+
+std::vector<X509Ptr> ReadCertificates(const std::string& pem) {
+  std::vector<X509Ptr> certificates;
+  const BioPtr bio = BioOf(pem);
+  while (X509* next = PEM_read_bio_X509(bio.get(), nullptr, &NoPassphrase, nullptr)) certificates.emplace_back(next);
+  ERR_clear_error();
+  return certificates;
 }
 
 X509Ptr ReadCertificate(const std::string& pem) {

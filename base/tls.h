@@ -44,6 +44,8 @@ absl::Time CertificateEnd(const X509* certificate);
 
 // The first certificate of a PEM text; null: there is none.
 X509Ptr ReadCertificate(const std::string& pem);
+// All of them, in their order.
+std::vector<X509Ptr> ReadCertificates(const std::string& pem);
 // The private key of a PEM text; null: there is none, or it wants a passphrase.
 KeyPtr ReadKey(const std::string& pem);
 // The file's contents, as far as 1 MiB.

@@ -36,6 +36,17 @@ absl::StatusOr<std::string> FindAgentProgram() {
   return absl::NotFoundError(absl::StrCat("there is no squall-agent beside ", self.string(), ": install both together"));
 }
 
+// Looks every second whether the agent is still there: one that is stopped, or cut off, is given up after five.
+grpc::ChannelArguments WithPings() {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 1000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 4000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  return arguments;
+}
+
 }  // namespace
 
 absl::Status FromGrpc(const grpc::Status& status) {
@@ -69,7 +80,8 @@ absl::StatusOr<std::unique_ptr<AgentClient>> AgentClient::StartChild() {
     _exit(127);
   }
   fcntl(ours.get(), F_SETFL, O_NONBLOCK);
-  std::unique_ptr<AgentClient> client(new AgentClient(grpc::CreateInsecureChannelFromFd("squall-agent", ours.Release())));
+  std::unique_ptr<AgentClient> client(new AgentClient(
+      grpc::CreateCustomInsecureChannelFromFd("squall-agent", ours.Release(), WithPings())));
   client->child_ = pid;
   return client;
 }
@@ -79,7 +91,8 @@ absl::StatusOr<std::unique_ptr<AgentClient>> AgentClient::Connect(const std::str
     return absl::InvalidArgumentError(
         absl::StrCat("'", address, "': an agent is reached at unix:PATH; TCP is refused without mutual TLS: name the agent in agents.yaml"));
   }
-  return std::unique_ptr<AgentClient>(new AgentClient(grpc::CreateChannel(address, grpc::InsecureChannelCredentials())));
+  return std::unique_ptr<AgentClient>(new AgentClient(
+      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), WithPings())));
 }
 
 absl::StatusOr<std::unique_ptr<AgentClient>> AgentClient::Connect(const AgentAt& agent, const TlsIdentity& identity) {
@@ -87,13 +100,8 @@ absl::StatusOr<std::unique_ptr<AgentClient>> AgentClient::Connect(const AgentAt&
   if (!modern.ok()) return modern;
   const absl::StatusOr<std::string> address = FindAgent(agent, identity);
   if (!address.ok()) return address.status();
-  grpc::ChannelArguments arguments;
+  grpc::ChannelArguments arguments = WithPings();
   arguments.SetSslTargetNameOverride(agent.name());  // its certificate is for its name, wherever it is
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 1000);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 4000);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   const grpc::SslCredentialsOptions options = {identity.ca, identity.key, identity.cert};
   return std::unique_ptr<AgentClient>(
       new AgentClient(grpc::CreateCustomChannel(*address, grpc::SslCredentials(options), arguments)));
@@ -107,6 +115,8 @@ AgentClient::~AgentClient() {
     if (!WaitForLastEvent(absl::Seconds(5))) hold_context_.TryCancel();
   }
   if (reader_.joinable()) reader_.join();
+  // One that served no run waits for one.
+  if (child_ > 0 && stream_ == nullptr) kill(child_, SIGTERM);
   stream_.reset();
   stub_.reset();
   if (child_ > 0 && !WaitForChild(absl::Seconds(5)).ok()) {

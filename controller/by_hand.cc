@@ -266,8 +266,18 @@ std::string GivenOr(const HandRequest& request, const FieldDescriptor* reference
 std::vector<const FieldDescriptor*> FaultKinds() {
   const google::protobuf::OneofDescriptor& kinds = *Fault::descriptor()->FindOneofByName("kind");
   std::vector<const FieldDescriptor*> fields;
-  for (int i = 0; i < kinds.field_count(); ++i) fields.push_back(kinds.field(i));
+  for (int i = 0; i < kinds.field_count(); ++i) {
+    if (ReferenceTo(*kinds.field(i), "load") == nullptr) fields.push_back(kinds.field(i));
+  }
   return fields;
+}
+
+bool NeedsALoad(absl::string_view kind) {
+  const google::protobuf::OneofDescriptor& kinds = *Fault::descriptor()->FindOneofByName("kind");
+  for (int i = 0; i < kinds.field_count(); ++i) {
+    if (YamlName(*kinds.field(i)) == kind) return ReferenceTo(*kinds.field(i), "load") != nullptr;
+  }
+  return false;
 }
 
 std::vector<HandFlag> HandFlags(const FieldDescriptor& kind) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "google/protobuf/descriptor.h"
 #include "proto/scenario.pb.h"
 
@@ -19,8 +20,11 @@ struct HandFlag {
   const google::protobuf::FieldDescriptor* field = nullptr;
 };
 
-// The kinds of faults: fields of the oneof of Fault.
+// The kinds of faults that can be injected by hand: fields of the oneof of Fault.
 std::vector<const google::protobuf::FieldDescriptor*> FaultKinds();
+
+// A kind of faults that cannot: it acts on the load of a run. `kind` as users write it.
+bool NeedsALoad(absl::string_view kind);
 
 // The fault's own fields, when it ends, and where it acts. No two have the same name.
 std::vector<HandFlag> HandFlags(const google::protobuf::FieldDescriptor& kind);

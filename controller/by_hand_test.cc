@@ -255,6 +255,15 @@ TEST(ByHand, AnEdgeOfSeveralAddressesIsWrittenWithTheFlagAgain) {
   EXPECT_EQ(hand.scenario.edges(0).to(1), "[::1]:9090");
 }
 
+TEST(ByHand, HasNoLoadAndSoNoFaultsOnOne) {
+  for (const char* kind : {"abandon", "surge"}) {
+    EXPECT_TRUE(NeedsALoad(kind)) << kind;
+    for (const FieldDescriptor* known : FaultKinds()) EXPECT_NE(YamlName(*known), kind);
+  }
+  for (const FieldDescriptor* known : FaultKinds()) EXPECT_FALSE(NeedsALoad(YamlName(*known))) << YamlName(*known);
+  EXPECT_FALSE(NeedsALoad("no_such_fault"));
+}
+
 TEST(ByHand, MistakesInTheFileAndAboutItAreToldApart) {
   EXPECT_EQ(Mistakes(ReadWith(kFullScenario, "squall inject latency --edge recomend --listen 80 --delay 5ms --for 5s")),
             "--edge: unknown edge \"recomend\"; did you mean \"recommend\"?");
@@ -265,8 +274,8 @@ TEST(ByHand, MistakesInTheFileAndAboutItAreToldApart) {
   EXPECT_TRUE(absl::StartsWith(Mistakes(ReadWith("[1, 2]", "squall inject kill")), "s.yaml:1:1: "));
   EXPECT_TRUE(absl::StartsWith(Mistakes(ReadWith("a: {", "squall inject kill")), "s.yaml:"));
   EXPECT_EQ(Mistakes(ReadWith(kFullScenario, "squall inject kill --service recommend --pid 4711 --restart-after 1s")),
-            "--restart-after: squall did not start \"recommend\" and cannot start it again; leave out restart_after, or give "
-            "the service run instead of attach");
+            "--restart-after: squall did not start \"recommend\" and cannot start it again; leave out restart_after, write "
+            "supervisor_within where somebody else does, or give the service run instead of attach");
 }
 
 }  // namespace

@@ -12,8 +12,10 @@
 #include "base/text.h"
 #include "controller/placement.h"
 #include "controller/limiter_steps.h"
+#include "controller/load_faults.h"
 #include "controller/network_faults.h"
 #include "controller/plan.h"
+#include "controller/process_faults.h"
 #include "controller/wording.h"
 
 namespace squall {
@@ -273,75 +275,43 @@ void AddLoad(const Scenario& scenario, Page& page) {
   }
 }
 
-void AddCpu(const Scenario& scenario, const Cpu& cpu, Page& page) {
-  if (cpu.how_case() == Cpu::kLoad) {
-    page.MoreOfEvent("scope:", "host: all that runs on these cores feels it");
-    page.MoreOfEvent("through:", absl::StrCat("a burner on each core that steers by the processor time it has used, in the "
-                                              "cgroup of ", cpu.service(), " where that has one of its own"));
-    page.MoreOfEvent("undone by:", "the burners are ended; they die with the agent");
-    return;
+Mechanism DnsMechanism(const Scenario& scenario, const Dns& dns) {
+  const Service* service = FindService(scenario, dns.service());
+  if (service == nullptr) return {absl::StrCat("process: queries of ", dns.service(), ", of no other process"), "", ""};
+  const bool asked = !service->resolver_at().empty();
+  return {asked ? absl::StrCat("process: queries that ", service->name(), " or others send to ", service->resolver_at())
+                : absl::StrCat("process: queries of ", service->name(), ", of no other process"),
+          ResolverMechanism(*service),
+          asked ? "the resolver forwards every query; it lives in the agent and dies with it"
+                : "the resolver forwards every query; redirection is BPF links that die with the agent"};
+}
+
+Mechanism MechanismOf(const Scenario& scenario, const Fault& fault) {
+  switch (GroupOf(fault)) {
+    case FaultGroup::kNetwork:
+      return NetworkMechanism(scenario, fault);
+    case FaultGroup::kDns:
+      return DnsMechanism(scenario, fault.dns());
+    case FaultGroup::kProcess:
+      return ProcessMechanism(scenario, fault);
+    case FaultGroup::kLoad:
+      return LoadMechanism(fault);
+    case FaultGroup::kNone:
+      break;
   }
-  const Service* service = FindService(scenario, cpu.service());
-  const bool attached = service != nullptr && service->has_attach();
-  page.MoreOfEvent("scope:", absl::StrCat("process: all processes of ", cpu.service(), " together, no other"));
-  page.MoreOfEvent("through:", absl::StrCat("cfs quota with a period of 100 ms in ",
-                                            attached ? "the service's cgroup where it is alone there, else in one made "
-                                                       "for it below that"
-                                                     : "a cgroup of the service's own",
-                                            " (needs a cgroup that squall may write)"));
-  page.MoreOfEvent("undone by:",
-                   attached ? "the quota is as before and the processes are where they were; the guardian does it when "
-                              "the agent dies"
-                            : "the quota is lifted; the cgroup goes with the service, which dies with the agent");
+  return {};
 }
 
 void AddFault(const Scenario& scenario, const PlannedFault& planned, absl::Duration baseline, Page& page) {
   const Fault& fault = *planned.fault;
-  const std::string time = Clock(baseline + planned.at);
-  switch (GroupOf(fault)) {
-    case FaultGroup::kNetwork: {
-      page.Event(time, fault.name(),
-                 absl::StrCat(DescribeFault(fault), ", for ", HumanDuration(planned.until - planned.at)));
-      const NetworkMechanism mechanism = MechanismOf(scenario, fault);
-      page.MoreOfEvent("scope:", mechanism.scope);
-      page.MoreOfEvent("through:", mechanism.through);
-      page.MoreOfEvent("undone by:", mechanism.undone_by);
-      return;
-    }
-    case FaultGroup::kKill:
-      page.Event(time, fault.name(), DescribeFault(fault));
-      page.MoreOfEvent("scope:",
-                       absl::StrCat("process: every process of ", fault.kill().service(), ", no other"));
-      page.MoreOfEvent("through:",
-                       "pidfd signal to every process of the service, each matched by pid and start time");
-      page.MoreOfEvent("undone by:",
-                       fault.kill().has_restart_after()
-                           ? absl::StrCat("started again after ", Human(fault.kill().restart_after()))
-                           : "nothing to undo: squall leaves it dead");
-      return;
-    case FaultGroup::kDns: {
-      page.Event(time, fault.name(),
-                 absl::StrCat(DescribeFault(fault), ", for ", HumanDuration(planned.until - planned.at)));
-      const Service* service = FindService(scenario, fault.dns().service());
-      page.MoreOfEvent("scope:", service != nullptr && !service->resolver_at().empty()
-                                     ? absl::StrCat("process: queries that ", service->name(), " or others send to ",
-                                                    service->resolver_at())
-                                     : absl::StrCat("process: queries of ", fault.dns().service(), ", of no other process"));
-      if (service != nullptr) page.MoreOfEvent("through:", ResolverMechanism(*service));
-      page.MoreOfEvent("undone by:",
-                       service != nullptr && !service->resolver_at().empty()
-                           ? "the resolver forwards every query; it lives in the agent and dies with it"
-                           : "the resolver forwards every query; redirection is BPF links that die with the agent");
-      return;
-    }
-    case FaultGroup::kCpu:
-      page.Event(time, fault.name(),
-                 absl::StrCat(DescribeFault(fault), ", for ", HumanDuration(planned.until - planned.at)));
-      AddCpu(scenario, fault.cpu(), page);
-      return;
-    case FaultGroup::kNone:
-      return;
-  }
+  if (GroupOf(fault) == FaultGroup::kNone) return;
+  const Mechanism mechanism = MechanismOf(scenario, fault);
+  page.Event(Clock(baseline + planned.at), fault.name(),
+             fault.has_kill() ? DescribeFault(fault)
+                              : absl::StrCat(DescribeFault(fault), ", for ", HumanDuration(planned.until - planned.at)));
+  page.MoreOfEvent("scope:", mechanism.scope);
+  page.MoreOfEvent("through:", mechanism.through);
+  page.MoreOfEvent("undone by:", mechanism.undone_by);
 }
 
 std::string DescribeStep(const Step& step) {
@@ -535,17 +505,6 @@ std::string DescribeDns(const Dns& dns) {
                       Length(dns.delay()) > absl::ZeroDuration() ? absl::StrCat(", ", Human(dns.delay()), " late") : "");
 }
 
-std::string DescribeCpu(const Cpu& cpu) {
-  if (cpu.how_case() == Cpu::kQuota) {
-    return absl::StrCat(cpu.service(), " gets ", HumanPercent(cpu.quota()), " of the processor time that it may use");
-  }
-  const std::string which = cpu.cores() == 0   ? absl::StrCat("every core that ", cpu.service(), " may run on")
-                            : cpu.cores() == 1 ? absl::StrCat("one core that ", cpu.service(), " may run on")
-                                               : absl::StrCat("each of ", cpu.cores(), " cores that ", cpu.service(),
-                                                              " may run on");
-  return absl::StrCat(HumanPercent(cpu.load()), " of ", which, " kept busy");
-}
-
 }  // namespace
 
 std::string ResolverMechanism(const Service& service) {
@@ -560,15 +519,12 @@ std::string DescribeFault(const Fault& fault) {
   switch (GroupOf(fault)) {
     case FaultGroup::kNetwork:
       return DescribeNetworkFault(fault);
-    case FaultGroup::kKill:
-      return absl::StrCat(fault.kill().signal(), " to ", fault.kill().service(),
-                          fault.kill().has_restart_after()
-                              ? absl::StrCat(", started again after ", Human(fault.kill().restart_after()))
-                              : "");
     case FaultGroup::kDns:
       return DescribeDns(fault.dns());
-    case FaultGroup::kCpu:
-      return DescribeCpu(fault.cpu());
+    case FaultGroup::kProcess:
+      return DescribeProcessFault(fault);
+    case FaultGroup::kLoad:
+      return DescribeLoadFault(fault);
     case FaultGroup::kNone:
       return "nothing";
   }

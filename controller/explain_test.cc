@@ -68,7 +68,7 @@ TEST(Explain, SaysOfAFieldAloneWhatAFlagNeeds) {
             "How long bytes are held back: the mean of `uniform` and `normal`, the least of `pareto` (duration, 0s to 10m, required).");
   EXPECT_TRUE(absl::StrContains(ExplainField(*Latency::descriptor()->FindFieldByName("direction")),
                                 "\nrequest: From the service to the dependency."));
-  EXPECT_TRUE(absl::StartsWith(ExplainMessage(*Kill::descriptor()), "Sends a signal to every process of a service"));
+  EXPECT_TRUE(absl::StartsWith(ExplainMessage(*Kill::descriptor()), "Sends a signal to processes of a service"));
   EXPECT_EQ(ExplainField(*Record::descriptor()->field(0)), "") << "no part of a scenario";
 }
 
@@ -145,7 +145,7 @@ TEST(Explain, ExampleOfAScenarioIsWithoutMistakes) {
 
 // Each example must do in a real file as it is printed.
 TEST(Explain, ExamplesOfFaultsAndAssertionsAreWithoutMistakes) {
-  for (const char* topic : {"latency", "kill", "timeout", "recovery", "circuit_breaker", "error_rate"}) {
+  for (const char* topic : {"latency", "kill", "pause", "cpu", "memory", "disk", "fds", "pids", "abandon", "surge", "timeout", "recovery", "circuit_breaker", "error_rate"}) {
     const std::string example = ExampleOf(topic);
     const std::string key = example.substr(0, example.find(':') + 1);
     std::string text =
@@ -153,7 +153,7 @@ TEST(Explain, ExamplesOfFaultsAndAssertionsAreWithoutMistakes) {
     if (key == "faults:") {
       const size_t begin = text.find("faults:");
       text.replace(begin, text.find("assert:") - begin, absl::StrCat(example, "\n"));
-      text = absl::StrReplaceAll(text, {{"  - timeout: {deadline: 300ms}\n", ""}});
+      text = absl::StrReplaceAll(text, {{"  - timeout: {deadline: 300ms}\n", ""}, {"  - circuit_breaker: {open_time: 2s}\n", ""}});
     } else if (key == "assert:") {
       text = absl::StrCat(text.substr(0, text.find("assert:")), example, "\n");
     } else {

@@ -24,8 +24,12 @@ absl::Span<const Action> FaultClock::Next() const {
 }
 
 void FaultClock::Done(absl::Duration took) {
-  if (actions_[done_].inject) stood_ += took;
-  done_ += Next().size();
+  const absl::Span<const Action> done = Next();
+  const bool waited = std::any_of(done.begin(), done.end(), [](const Action& action) {
+    return !action.inject && action.fault->kill().has_supervisor_within();
+  });
+  if (done.front().inject || waited) stood_ += took;
+  done_ += done.size();
 }
 
 }  // namespace squall

@@ -15,8 +15,8 @@ struct Action {
   const Fault* fault;
 };
 
-// What is injected and healed, in order, and when. The clock stands still while something is injected: a fault acts for the
-// whole of its `for`, however long its injection took, and nothing changes places.
+// What is injected and healed, in order, and when. The clock stands still while something is injected, and while a killed
+// service's supervisor is waited for: a fault acts for the whole of its `for`, however long that took, and nothing changes places.
 class FaultClock {
  public:
   explicit FaultClock(const Plan& plan);

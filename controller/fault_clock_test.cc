@@ -19,8 +19,12 @@ struct Timed {
 
 class FaultClockTest : public testing::Test {
  protected:
-  FaultClock Clock(const std::vector<Timed>& faults) {
-    for (const Timed& timed : faults) scenario_.add_faults()->set_name(timed.name);
+  FaultClock Clock(const std::vector<Timed>& faults, const std::string& supervised = "") {
+    for (const Timed& timed : faults) {
+      Fault* fault = scenario_.add_faults();
+      fault->set_name(timed.name);
+      if (timed.name == supervised) fault->mutable_kill()->mutable_supervisor_within()->set_seconds(10);
+    }
     Plan plan;
     for (size_t i = 0; i < faults.size(); ++i) {
       plan.faults.push_back({&scenario_.faults(static_cast<int>(i)), faults[i].at, faults[i].until});
@@ -75,6 +79,14 @@ TEST_F(FaultClockTest, StandsStillWhileAFaultIsInjectedSoThatItActsForItsWholeLe
   EXPECT_EQ(Step(clock), "2.9s: -a");
   EXPECT_EQ(Step(clock, Milliseconds(100)), "2.9s: +b");
   EXPECT_EQ(Step(clock), "5s: -b");
+}
+
+TEST_F(FaultClockTest, StandsStillWhileASupervisorIsWaitedFor) {
+  FaultClock clock = Clock({{"gone", Seconds(1), Seconds(1)}, {"b", Seconds(2), Seconds(4)}}, /*supervised=*/"gone");
+  EXPECT_EQ(Step(clock), "1s: +gone");
+  EXPECT_EQ(Step(clock, Seconds(6)), "1s: -gone");
+  EXPECT_EQ(Step(clock), "8s: +b");
+  EXPECT_EQ(Step(clock), "10s: -b");
 }
 
 TEST_F(FaultClockTest, GoesOnWhileAFaultIsHealed) {

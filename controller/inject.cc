@@ -9,14 +9,13 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "base/clock.h"
-#include "base/tls.h"
 #include "controller/agent_client.h"
 #include "controller/exit_code.h"
+#include "controller/known_agents.h"
 #include "controller/run_identity.h"
 #include "controller/scalars.h"
 #include "controller/scenario.h"
@@ -169,6 +168,9 @@ class ByHand {
   const InjectOptions& options_;
   const Fault& fault_;
   const absl::Duration length_;  // none: it happens at an instant
+  // How long a kill goes on after its signal, and how long its supervisor may take.
+  const absl::Duration grace_ = FromProto(fault_.kill().grace());
+  const absl::Duration supervisor_ = FromProto(fault_.kill().supervisor_within());
   HandTick tick_;
   std::unique_ptr<Signs> signs_;
   std::unique_ptr<AgentClient> agent_;  // gone before the signs to which it adds
@@ -178,25 +180,15 @@ class ByHand {
 // The agent where the service is.
 absl::StatusOr<std::unique_ptr<AgentClient>> ByHand::Connect() {
   std::string name = options_.agent;
-  if (absl::StartsWith(name, "unix:")) return AgentClient::Connect(name);
   // Another process here may look just like the one that is meant.
   for (const Service& service : scenario_.services()) {
     if (name.empty()) name = service.on();
   }
   if (name.empty()) return AgentClient::StartChild();
-  std::vector<AgentAt> known(scenario_.agents().begin(), scenario_.agents().end());
-  known.insert(known.end(), options_.listed.file.agents().begin(), options_.listed.file.agents().end());
-  for (const AgentAt& at : known) {
-    if (at.name() != name) continue;
-    absl::StatusOr<std::unique_ptr<AgentClient>> client = absl::UnknownError("");
-    const absl::StatusOr<TlsIdentity> identity = ControllersIdentity(options_.listed.tls);
-    if (identity.ok()) client = AgentClient::Connect(at, *identity);
-    const absl::Status status = identity.ok() ? client.status() : identity.status();
-    if (status.ok()) return client;
-    return absl::Status(status.code(), absl::StrCat("agent ", name, " (", at.address(), "): ", status.message()));
-  }
-  return absl::NotFoundError(absl::StrCat("agent ", name, " is not known here; list it in agents.yaml with its address, or write "
-                                          "--agent with the unix:PATH of an agent on this machine"));
+  LoadedAgents known = options_.listed;
+  *known.file.mutable_agents() = scenario_.agents();
+  known.file.mutable_agents()->MergeFrom(options_.listed.file.agents());
+  return ConnectTo(name, known);
 }
 
 absl::Status ByHand::SetUp() {
@@ -218,7 +210,7 @@ absl::Status ByHand::SetUp() {
   const absl::StatusOr<AgentClient::Clock> clock = agent_->ReadClock();
   if (!clock.ok()) return absl::UnavailableError(absl::StrCat("the agent does not answer: ", clock.status().message()));
   signs_ = std::make_unique<Signs>(clock->ahead_ns);
-  const absl::Duration longest = length_ + absl::Seconds(60);
+  const absl::Duration longest = length_ + grace_ + supervisor_ + absl::Seconds(60);
   status = agent_->Open(tick_.run_id(), HolderText(tick_.run_id(), now, longest), longest,
                         [this](AgentEvent event) { signs_->Take(std::move(event)); });
   if (!status.ok()) return status;
@@ -265,7 +257,7 @@ void ByHand::SetElapsed() {
 void ByHand::Watch() {
   int64_t next_look_ns = 0;
   const bool at_an_instant = !fault_.has_for_();
-  const int64_t until_ns = injected_ns_ + absl::ToInt64Nanoseconds(at_an_instant ? kGoneWithin : length_);
+  const int64_t until_ns = injected_ns_ + absl::ToInt64Nanoseconds(at_an_instant ? grace_ + kGoneWithin : length_);
   while (BootNanos() < until_ns && !Interrupted() && !agent_->StreamIsOver()) {
     if (at_an_instant && tick_.evidence().gone() >= tick_.evidence().signalled()) break;
     if (BootNanos() >= next_look_ns) {
@@ -282,7 +274,20 @@ void ByHand::Heal() {
   request.set_fault(fault_.name());
   FaultReply reply;
   tick_.set_state(HandTick::HEALING);
-  const absl::Status status = agent_->CallWithin(kHealsWithin, &Agent::Stub::Heal, request, reply);
+  std::future<absl::Status> healed = std::async(std::launch::async, [&] {
+    return agent_->CallWithin(supervisor_ + kHealsWithin, &Agent::Stub::Heal, request, reply);
+  });
+  // A supervisor may take longer than somebody wants to wait for it.
+  const int64_t patient_until_ns = BootNanos() + absl::ToInt64Nanoseconds(kPatience);
+  while (healed.wait_for(std::chrono::milliseconds(5)) != std::future_status::ready) {
+    if (supervisor_ == absl::ZeroDuration() || !Interrupted() || BootNanos() < patient_until_ns) continue;
+    FinishRequest finish = Named<FinishRequest>();
+    finish.set_at_once(true);
+    FinishReply cut;
+    agent_->CallWithin(kHealsWithin, &Agent::Stub::Finish, finish, cut).IgnoreError();
+    break;
+  }
+  const absl::Status status = healed.get();
   SetElapsed();
   if (reply.event().has_evidence()) *tick_.mutable_evidence() = reply.event().evidence();
   if (status.ok() && reply.event().state() == FaultEvent::HEALED) {

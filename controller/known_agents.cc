@@ -5,6 +5,7 @@
 #include <system_error>
 #include <thread>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/local_folder.h"
 #include "base/tls.h"
@@ -59,6 +60,20 @@ void ForAll(size_t count, Work work) {
 }
 
 }  // namespace
+
+absl::StatusOr<std::unique_ptr<AgentClient>> ConnectTo(const std::string& name, const LoadedAgents& listed) {
+  if (absl::StartsWith(name, "unix:")) return AgentClient::Connect(name);
+  for (const AgentAt& at : listed.file.agents()) {
+    if (at.name() != name && at.address() != name) continue;
+    const absl::StatusOr<TlsIdentity> identity = ControllersIdentity(listed.tls);
+    using Client = absl::StatusOr<std::unique_ptr<AgentClient>>;
+    Client client = identity.ok() ? AgentClient::Connect(at, *identity) : Client(identity.status());
+    if (client.ok()) return client;
+    return absl::Status(client.status().code(), absl::StrCat("agent ", at.name(), " (", at.address(), "): ", client.status().message()));
+  }
+  return absl::NotFoundError(absl::StrCat("agent ", name, " is not known here; list it in agents.yaml with its name and address, or write "
+                                          "--agent with the unix:PATH of an agent on this machine"));
+}
 
 std::vector<KnownAgent> LocalAgents() {
   std::vector<KnownAgent> agents;

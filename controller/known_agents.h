@@ -18,6 +18,9 @@ struct KnownAgent {
   absl::StatusOr<std::unique_ptr<AgentClient>> client = absl::UnknownError("");  // or why there is none
 };
 
+// The one that is called NAME or is at HOST:PORT in `listed`, or at unix:PATH. The error says what is wrong with it, or where to list it.
+absl::StatusOr<std::unique_ptr<AgentClient>> ConnectTo(const std::string& name, const LoadedAgents& listed);
+
 // Every agent of this user on this machine, those that a run or an injection started among them: "local-PID".
 std::vector<KnownAgent> LocalAgents();
 

@@ -15,7 +15,7 @@ void FillRates(const Timeline& timeline, int64_t now_ns, Progress& progress) {
     // In the order of their end: nothing that ended 2 s before `from` can be of interest.
     for (auto request = requests.rbegin(); request != requests.rend() && request->end_ns >= from - 2 * kSecond; ++request) {
       if (request->end_ns < from || request->end_ns >= to) continue;
-      latencies.push_back(request->LatencyNs());
+      if (request->outcome != ABANDONED) latencies.push_back(request->LatencyNs());
       switch (request->outcome) {
         case OK:
           ++progress.ok;

@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
   squall::AddStatus(app, exit_code);
   squall::AddHeal(app, exit_code);
   squall::AddAgents(app, exit_code);
+  squall::AddDoctor(app, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

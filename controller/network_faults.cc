@@ -169,37 +169,6 @@ std::string OnConnect(const Fault& fault, const Edge* edge) {
 
 }  // namespace
 
-FaultGroup GroupOf(const Fault& fault) {
-  switch (fault.kind_case()) {
-    case Fault::kLatency:
-    case Fault::kBandwidth:
-    case Fault::kStall:
-    case Fault::kSlice:
-    case Fault::kLimitData:
-    case Fault::kReset:
-    case Fault::kRefuse:
-    case Fault::kBlackhole:
-    case Fault::kPartition:
-    case Fault::kLoss:
-    case Fault::kDuplicate:
-    case Fault::kReorder:
-    case Fault::kCorrupt:
-    case Fault::kHttp:
-    case Fault::kGrpc:
-    case Fault::kTls:
-      return FaultGroup::kNetwork;
-    case Fault::kKill:
-      return FaultGroup::kKill;
-    case Fault::kDns:
-      return FaultGroup::kDns;
-    case Fault::kCpu:
-      return FaultGroup::kCpu;
-    case Fault::KIND_NOT_SET:
-      break;
-  }
-  return FaultGroup::kNone;
-}
-
 Means MeansOf(const Fault& fault) {
   switch (fault.kind_case()) {
     case Fault::kLatency:
@@ -225,6 +194,13 @@ Means MeansOf(const Fault& fault) {
     case Fault::kKill:
     case Fault::kDns:
     case Fault::kCpu:
+    case Fault::kPause:
+    case Fault::kMemory:
+    case Fault::kDisk:
+    case Fault::kFds:
+    case Fault::kPids:
+    case Fault::kAbandon:
+    case Fault::kSurge:
     case Fault::KIND_NOT_SET:
       break;
   }
@@ -304,6 +280,13 @@ std::string DescribeNetworkFault(const Fault& fault) {
     case Fault::kKill:
     case Fault::kDns:
     case Fault::kCpu:
+    case Fault::kPause:
+    case Fault::kMemory:
+    case Fault::kDisk:
+    case Fault::kFds:
+    case Fault::kPids:
+    case Fault::kAbandon:
+    case Fault::kSurge:
     case Fault::KIND_NOT_SET:
       break;
   }
@@ -317,10 +300,10 @@ std::string EdgeMechanism(const Edge& edge) {
              : absl::StrCat("relay at ", edge.relay_at(), ", no privileges");
 }
 
-NetworkMechanism MechanismOf(const Scenario& scenario, const Fault& fault) {
+Mechanism NetworkMechanism(const Scenario& scenario, const Fault& fault) {
   const std::string name = EdgeOfFault(fault);
   const Edge* edge = FindEdge(scenario, name);
-  NetworkMechanism mechanism;
+  Mechanism mechanism;
   mechanism.scope = EdgeScope(name, edge);
   const std::string relay = edge == nullptr ? "a relay" : EdgeMechanism(*edge);
   const std::string relay_goes = IsUnprivileged(edge)
@@ -380,6 +363,9 @@ absl::Duration LeastWait(const Fault& fault) {
     }
     case Fault::kDns:
       return fault.dns().answer() == Dns::ANSWER_TIMEOUT ? absl::InfiniteDuration() : ToDuration(fault.dns().delay());
+    case Fault::kPause:
+      // A call that comes when the stop begins.
+      return ToDuration(fault.pause().has_each() ? fault.pause().each() : fault.for_());
     case Fault::kStall:
     case Fault::kBlackhole:
       return absl::InfiniteDuration();
@@ -402,6 +388,12 @@ absl::Duration LeastWait(const Fault& fault) {
     case Fault::kTls:
     case Fault::kKill:
     case Fault::kCpu:
+    case Fault::kMemory:
+    case Fault::kDisk:
+    case Fault::kFds:
+    case Fault::kPids:
+    case Fault::kAbandon:
+    case Fault::kSurge:
     case Fault::KIND_NOT_SET:
       break;
   }

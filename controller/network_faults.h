@@ -3,14 +3,11 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "controller/fault_group.h"
 #include "proto/scenario.pb.h"
 
 // What check, plan and judges must know of faults on edges. Pure functions.
 namespace squall {
-
-// What kinds of faults have in common: all that act on the network are described, checked and judged alike.
-enum class FaultGroup { kNone, kNetwork, kKill, kDns, kCpu };
-FaultGroup GroupOf(const Fault& fault);
 
 // What makes the fault.
 enum class Means {
@@ -39,13 +36,7 @@ std::string EdgeAddress(const Edge& edge);
 // "500 ms on every response over recommend".
 std::string DescribeNetworkFault(const Fault& fault);
 
-// Whom it touches, by what, and what ends it.
-struct NetworkMechanism {
-  std::string scope;
-  std::string through;
-  std::string undone_by;
-};
-NetworkMechanism MechanismOf(const Scenario& scenario, const Fault& fault);
+Mechanism NetworkMechanism(const Scenario& scenario, const Fault& fault);
 
 // How the edge's traffic is reached.
 std::string EdgeMechanism(const Edge& edge);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "controller/limiter_steps.h"
 
@@ -17,9 +18,21 @@ std::optional<int64_t> StepsBegan(const Timeline& timeline, const Load& load) {
   return timeline.PhaseStart(in_limits ? PhaseEvent::LIMITS : PhaseEvent::FAULTS);
 }
 
-}  // namespace
+// Higher by so much between these instants.
+void Multiply(std::vector<OfferedSpan>& spans, int64_t begin_ns, int64_t end_ns, double times) {
+  std::vector<OfferedSpan> cut;
+  for (const OfferedSpan& span : spans) {
+    const int64_t from_ns = std::clamp(begin_ns, span.begin_ns, span.end_ns), to_ns = std::clamp(end_ns, from_ns, span.end_ns);
+    for (const OfferedSpan& part : {OfferedSpan{span.begin_ns, from_ns, span.per_second},
+                                    OfferedSpan{from_ns, to_ns, times * span.per_second},
+                                    OfferedSpan{to_ns, span.end_ns, span.per_second}}) {
+      if (part.begin_ns < part.end_ns) cut.push_back(part);
+    }
+  }
+  spans = std::move(cut);
+}
 
-std::vector<OfferedSpan> OfferedSpans(const Timeline& timeline, const Load& load) {
+std::vector<OfferedSpan> WithoutSurges(const Timeline& timeline, const Load& load) {
   const auto found = timeline.requests.find(load.name());
   if (found == timeline.requests.end() || found->second.empty()) return {};
   const int64_t first_ns = found->second.front().intended_ns;
@@ -38,6 +51,18 @@ std::vector<OfferedSpan> OfferedSpans(const Timeline& timeline, const Load& load
     const bool last = i + 1 == load.steps_size();
     add(at_ns, last ? last_ns : at_ns + LengthNs(load.steps(i)), load.steps(i).rate());
     at_ns += LengthNs(load.steps(i));
+  }
+  return spans;
+}
+
+}  // namespace
+
+std::vector<OfferedSpan> OfferedSpans(const Timeline& timeline, const Load& load) {
+  std::vector<OfferedSpan> spans = WithoutSurges(timeline, load);
+  for (const Fault& fault : timeline.header.scenario().faults()) {
+    const FaultSpan* span = timeline.FindFault(fault.name());
+    if (!fault.has_surge() || fault.surge().load() != load.name() || span == nullptr || !span->injected_ns) continue;
+    Multiply(spans, *span->injected_ns, span->healed_ns.value_or(INT64_MAX), fault.surge().times());
   }
   return spans;
 }

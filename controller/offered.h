@@ -19,8 +19,8 @@ inline bool IsBurst(const OfferedSpan& before, const OfferedSpan& span, double l
   return before.per_second == 0 && span.per_second >= 2.5 * limit_per_second;
 }
 
-// What the load offered when: its baseline, and then its steps, until its last request; up to where the run has come. The instant
-// at which the steps began is known to some milliseconds. Empty: it sent nothing. Pure.
+// What the load offered when: its baseline, and then its steps, with the surges on it, until its last request; up to where the run
+// has come. The instants at which steps and surges began are known to some milliseconds. Empty: it sent nothing. Pure.
 std::vector<OfferedSpan> OfferedSpans(const Timeline& timeline, const Load& load);
 
 // The end of the steps that the plan made for the load, as far as they are judged; INT64_MAX where the steps are not the plan's, or

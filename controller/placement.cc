@@ -48,9 +48,17 @@ std::string AgentOfEdge(const Scenario& scenario, absl::string_view edge) {
   return "";
 }
 
+std::string AgentOfLoad(const Scenario& scenario, absl::string_view load) {
+  for (const Load& each : scenario.load()) {
+    if (each.name() == load) return each.on();
+  }
+  return "";
+}
+
 std::string AgentOfFault(const Scenario& scenario, const Fault& fault) {
-  const std::string edge = Reference(fault, "edge");
-  return edge.empty() ? AgentOfService(scenario, Reference(fault, "service")) : AgentOfEdge(scenario, edge);
+  if (const std::string edge = Reference(fault, "edge"); !edge.empty()) return AgentOfEdge(scenario, edge);
+  if (const std::string load = Reference(fault, "load"); !load.empty()) return AgentOfLoad(scenario, load);
+  return AgentOfService(scenario, Reference(fault, "service"));
 }
 
 std::string AgentOfFault(const Scenario& scenario, absl::string_view fault) {

@@ -13,7 +13,8 @@ namespace squall {
 std::string AgentOfService(const Scenario& scenario, absl::string_view service);
 // That of the service that calls.
 std::string AgentOfEdge(const Scenario& scenario, absl::string_view edge);
-// That of the edge or service that the fault names.
+std::string AgentOfLoad(const Scenario& scenario, absl::string_view load);
+// That of the edge, service or load that the fault names.
 std::string AgentOfFault(const Scenario& scenario, const Fault& fault);
 // The same by the fault's name.
 std::string AgentOfFault(const Scenario& scenario, absl::string_view fault);

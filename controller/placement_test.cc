@@ -23,6 +23,7 @@ load:
 faults:
   - {name: slow, latency: {edge: recommend, delay: 500ms}, for: 10s}
   - {name: gone, kill: {service: recommend}, at: 20s}
+  - {name: rush, surge: {times: 2}, at: 25s, for: 5s}
 assert:
   - timeout: {fault: slow, deadline: 300ms}
 )";
@@ -39,6 +40,7 @@ TEST(Placement, EdgesAreWhereTheirServiceIsAndFaultsWhereWhatTheyBreakIs) {
   EXPECT_EQ(AgentOfEdge(scenario, "stock"), "shop-2");
   EXPECT_EQ(AgentOfFault(scenario, "slow"), "shop-1");
   EXPECT_EQ(AgentOfFault(scenario, "gone"), "shop-2");
+  EXPECT_EQ(AgentOfFault(scenario, "rush"), "shop-2");
 }
 
 TEST(Placement, AgentWithNothingOnItIsNotInUse) {
@@ -58,7 +60,9 @@ TEST(Placement, PartOfAnAgentHoldsWhatIsOnItAndNothingElse) {
   ASSERT_EQ(second.services_size(), 1);
   EXPECT_EQ(second.services(0).name(), "recommend");
   EXPECT_EQ(second.edges(0).name(), "stock");
+  ASSERT_EQ(second.faults_size(), 2);
   EXPECT_EQ(second.faults(0).name(), "gone");
+  EXPECT_EQ(second.faults(1).name(), "rush");
   EXPECT_EQ(second.load_size(), 1);
 }
 

@@ -25,9 +25,10 @@ absl::Duration Length(const google::protobuf::Duration& duration) {
   return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
 }
 
-// How long the fault acts. A kill acts until the service is started again.
+// How long the fault acts. A kill acts until the service is started again, or until the last signal is sent.
 absl::Duration Lasts(const Fault& fault) {
-  return fault.has_kill() ? Length(fault.kill().restart_after()) : Length(fault.for_());
+  if (!fault.has_kill()) return Length(fault.for_());
+  return std::max(Length(fault.kill().restart_after()), Length(fault.kill().grace()));
 }
 
 // The times of the faults in the order of the scenario. What waits for itself starts as if it waited for
@@ -127,6 +128,8 @@ Plan MakePlan(const Scenario& scenario) {
   std::stable_sort(plan.faults.begin(), plan.faults.end(),
                    [](const PlannedFault& a, const PlannedFault& b) { return a.at < b.at; });
   for (const PlannedFault& planned : plan.faults) plan.faults_end = std::max(plan.faults_end, planned.until);
+  // The faults' clock stands still while a supervisor is waited for.
+  for (const PlannedFault& planned : plan.faults) plan.faults_end += Length(planned.fault->kill().supervisor_within());
   if (plan.faults.empty() && plan.limits > absl::ZeroDuration()) return plan;  // nothing to recover from
   plan.recovery = kLeastRecoveryWindows * plan.window;
   for (const Assertion& assertion : scenario.assertions()) {

@@ -11,7 +11,7 @@ namespace squall {
 struct PlannedFault {
   const Fault* fault = nullptr;  // in the scenario that the plan was made of
   absl::Duration at;             // from the end of the baseline, or of the limits after it
-  absl::Duration until;          // likewise; for kill: when the service is started again, or `at`
+  absl::Duration until;          // likewise; for kill: when the service is started again, or the last signal sent
 };
 
 // When what happens. Pure function of the scenario.
@@ -20,7 +20,7 @@ struct Plan {
   absl::Duration baseline;           // at least 10 windows, and one to warm up
   absl::Duration limits;             // after the baseline: what rate limiters are offered, while nothing is injected
   std::vector<PlannedFault> faults;  // in the order of `at`
-  absl::Duration faults_end;         // from the same moment as theirs
+  absl::Duration faults_end;         // at most, from the same moment as theirs
   absl::Duration recovery;           // at most; ends early once all assertions are final
   absl::Duration Longest() const { return baseline + limits + faults_end + recovery; }
   absl::Duration FaultsStart() const { return baseline + limits; }

@@ -100,6 +100,17 @@ TEST(Plan, FaultsStartAtTheirTimeOrAfterAnother) {
   EXPECT_EQ(plan.faults_end, Milliseconds(17500));
 }
 
+TEST(Plan, KillsUntilTheLastSignalAndWaitsForSupervisors) {
+  const Scenario scenario = Load(absl::StrReplaceAll(
+      kMinimalScenario, {{"    for: 10s", R"(    for: 10s
+  - {name: slow-death, kill: {signal: SIGTERM, grace: 2s}, at: 5s}
+  - {name: back, kill: {supervisor_within: 20s}, at: 9s})"}}));
+  const Plan plan = MakePlan(scenario);
+  EXPECT_EQ(plan.faults[1].until, Seconds(7));
+  EXPECT_EQ(plan.faults[2].until, Seconds(9));
+  EXPECT_EQ(plan.faults_end, Seconds(10 + 20));
+}
+
 TEST(Plan, OfNothingOrOfACycleStillEnds) {
   EXPECT_EQ(MakePlan(Scenario()).Longest(), Seconds(16));
   Scenario scenario;

@@ -395,8 +395,9 @@ std::optional<Run::Ending> Run::Conclude(const Action& action, const absl::Statu
     not_healed_.push_back(absl::StrCat("fault ", name, ": ", event.message()));
     return Ending{Footer::HARNESS_FAILED, absl::StrCat("healing of ", name, " is not confirmed: ", event.message())};
   }
-  // A killed service that is not started again has nothing to heal.
-  if (!action.fault->has_kill() || action.fault->kill().has_restart_after()) Say(absl::StrCat("healed ", name));
+  // A killed service that nobody starts again has nothing to heal.
+  const Kill& kill = action.fault->kill();
+  if (!action.fault->has_kill() || kill.has_restart_after() || kill.has_supervisor_within()) Say(absl::StrCat("healed ", name));
   return std::nullopt;
 }
 
@@ -472,6 +473,7 @@ Run::Ending Run::Drive() {
 void Run::Finish(bool at_once) {
   absl::Mutex mutex;
   std::vector<std::string> not_healed;
+  std::map<std::string, FinishReply> replies;  // by agent, in their order
   agents_->ForEach([&](Agents::Member& agent) {
     if (agent.finished) return absl::OkStatus();
     FinishRequest request = Named<FinishRequest>();
@@ -483,6 +485,7 @@ void Run::Finish(bool at_once) {
     for (const std::string& left : reply.not_healed()) not_healed.push_back(absl::StrCat(of, left));
     for (const std::string& note : reply.notes()) Say(absl::StrCat(of, note));
     agent.finished = status.ok();
+    if (status.ok()) replies[agent.name] = reply;
     if (!status.ok() && !absl::IsNotFound(status) && !(absl::IsUnavailable(status) && !agent.name.empty())) {
       not_healed.push_back(absl::StrCat(of, "the agent does not confirm that it healed: ", status.message()));
     }
@@ -490,6 +493,15 @@ void Run::Finish(bool at_once) {
   }).IgnoreError();
   std::sort(not_healed.begin(), not_healed.end());
   not_healed_.insert(not_healed_.end(), not_healed.begin(), not_healed.end());
+  for (auto& [name, reply] : replies) {
+    if (!reply.has_digested()) continue;
+    reply.mutable_digested()->set_agent(name);
+    *footer_.add_digested_hosts() = reply.digested();
+    for (HostChange& change : *reply.mutable_host_changes()) {
+      change.set_agent(name);
+      *footer_.add_host_changes() = std::move(change);
+    }
+  }
 }
 
 void Run::TearDown(const Ending& ending) {

@@ -9,9 +9,12 @@
 #include "absl/time/time.h"
 #include "base/text.h"
 #include "controller/dns_checks.h"
+#include "controller/load_faults.h"
 #include "controller/network_checks.h"
 #include "controller/network_faults.h"
 #include "controller/plan.h"
+#include "controller/process_checks.h"
+#include "controller/process_faults.h"
 #include "controller/scalars.h"
 #include "controller/scenario_checks.h"
 #include "controller/schema.h"
@@ -66,6 +69,8 @@ class TimingChecker {
         CheckQuiet(scenario_.assertions(i).recovery(), path + ".recovery");
       if (scenario_.assertions(i).has_tls_verified())
         CheckTlsVerified(scenario_, scenario_.assertions(i).tls_verified(), path + ".tls_verified", reading_);
+      if (scenario_.assertions(i).has_circuit_breaker())
+        CheckBreakersFault(scenario_, scenario_.assertions(i).circuit_breaker(), path + ".circuit_breaker", reading_);
     }
     CheckTotal();
   }
@@ -91,22 +96,17 @@ class TimingChecker {
         CheckLasts(path);
         CheckNetworkFault(scenario_, fault, absl::StrCat(path, ".", FaultKind(fault)), reading_);
         return;
-      case FaultGroup::kKill:
-        if (reading_.Given(absl::StrCat(path, ".for"))) {
-          reading_.Report(
-              absl::StrCat(path, ".for"),
-              "a kill happens at an instant; leave out `for`, and write restart_after in kill where the "
-              "service is to be started again");
-        }
-        CheckKill(fault.kill(), absl::StrCat(path, ".kill"));
-        return;
-      case FaultGroup::kCpu:
-        CheckLasts(path);
-        CheckCpu(fault.cpu(), absl::StrCat(path, ".cpu"));
-        return;
       case FaultGroup::kDns:
         CheckLasts(path);
         CheckDns(fault.dns(), absl::StrCat(path, ".dns"), reading_);
+        return;
+      case FaultGroup::kProcess:
+        if (!fault.has_kill()) CheckLasts(path);
+        CheckProcessFault(scenario_, fault, path, reading_);
+        return;
+      case FaultGroup::kLoad:
+        CheckLasts(path);
+        CheckLoadFault(scenario_, fault, absl::StrCat(path, ".", FaultKind(fault)), reading_);
         return;
       case FaultGroup::kNone:
         return;
@@ -118,29 +118,6 @@ class TimingChecker {
     if (reading_.Given(lasts) || !reading_.Sound(lasts)) return;
     reading_.ReportAt(lasts, reading_.At(path),
                       "for is missing: every fault has an end; write for example for: 10s");
-  }
-
-  void CheckKill(const Kill& kill, const std::string& path) {
-    static const auto& harmless = *new std::set<std::string>{"SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP",
-                                                             "SIGTTIN", "SIGTTOU", "SIGURG",  "SIGWINCH"};
-    if (harmless.count(kill.signal()) > 0) {
-      reading_.Report(absl::StrCat(path, ".signal"),
-                      absl::StrCat(kill.signal(), " ends no process; write for example SIGKILL or SIGTERM"));
-    }
-    if (kill.has_restart_after() && IsAttached(kill.service())) {
-      reading_.Report(
-          absl::StrCat(path, ".restart_after"),
-          absl::StrCat("squall did not start ", Quoted(kill.service()),
-                       " and cannot start it again; leave out restart_after, or give the service run "
-                       "instead of attach"));
-    }
-  }
-
-  void CheckCpu(const Cpu& cpu, const std::string& path) {
-    const std::string cores = absl::StrCat(path, ".cores");
-    if (cpu.how_case() != Cpu::kQuota || !reading_.Given(cores) || !reading_.Sound(cores)) return;
-    reading_.Report(cores, "cores goes with load: a quota is a share of all that the service may use; leave out cores, or "
-                           "write load instead of quota");
   }
 
   // ---- times
@@ -235,21 +212,40 @@ class TimingChecker {
         const Timed& first = timed_[i];
         const Timed& second = timed_[k];
         if (!first.known || !second.known) continue;
-        CheckEdgeFaults(first, second);
+        CheckTogether(first, second);
         if (IsKill(first) && IsKill(second)) CheckKills(first, second);
-        if (first.fault->has_cpu() && second.fault->has_cpu()) CheckCpus(first, second);
         if (first.fault->has_dns() && second.fault->has_dns()) CheckAnswers(first, second);
       }
+      if (timed_[i].known && timed_[i].fault->has_surge()) CheckSurge(timed_[i]);
     }
   }
 
+  // Surges of one load that act together multiply.
+  void CheckSurge(const Timed& surge) {
+    const std::string& name = surge.fault->surge().load();
+    const auto load = std::find_if(scenario_.load().begin(), scenario_.load().end(), [&](const Load& each) { return each.name() == name; });
+    if (load == scenario_.load().end() || !reading_.Sound("load")) return;
+    double rate = MostOffered(*load);
+    for (const Timed& other : timed_) {
+      const bool acts = other.known && other.at <= surge.at && surge.at < other.until;
+      if (acts && LoadOfFault(*other.fault) == name && other.fault->has_surge()) rate *= other.fault->surge().times();
+    }
+    if (rate <= kMostOfALoad) return;
+    reading_.Report(surge.path + ".surge.times", absl::StrCat("load ", name, " would come to ", HumanRate(rate), " and can come to ",
+                                                              HumanRate(kMostOfALoad), "; write less"));
+  }
+
   // REQUIRES: first.at <= second.at.
-  void CheckEdgeFaults(const Timed& first, const Timed& second) {
-    const std::string both = FightOver(scenario_, *first.fault, *second.fault);
-    if (both.empty() || second.at >= first.until) return;
+  void CheckTogether(const Timed& first, const Timed& second) {
+    // What begins at the same instant begins in no order.
+    if (second.at >= first.until && second.at != first.at) return;
+    std::string both = FightOver(scenario_, *first.fault, *second.fault);
+    if (both.empty()) both = FightOverProcess(scenario_, *first.fault, *second.fault);
+    if (both.empty()) return;
     reading_.Report(second.path, absl::StrCat(Quoted(second.fault->name()), " (", Span(second), ") and ",
                                               Quoted(first.fault->name()), " (", Span(first), ") both ", both,
-                                              "; write ", AtFor(second, first.until), " or later"));
+                                              "; write ", AtFor(second, first.until > first.at ? first.until : first.at + absl::Seconds(1)),
+                                              " or later"));
   }
 
   // REQUIRES: first.at <= second.at.
@@ -272,24 +268,12 @@ class TimingChecker {
                                                 Quoted(first.fault->name()), " (", Span(first), ") kill ",
                                                 service, " at the same time; write ",
                                                 AtFor(second, first.until + absl::Seconds(1)), " or later"));
-    } else if (!first.fault->kill().has_restart_after() && !IsAttached(service)) {
+    } else if (LeavesDead(*first.fault) && !IsAttached(service)) {
       reading_.Report(
           second.path,
           absl::StrCat(service, " is dead already, since ", Quoted(first.fault->name()), " killed it at ",
                        HumanDuration(first.at), "; give that one restart_after, or leave this one out"));
     }
-  }
-
-  // A quota and a load may act together: what is left to the service is less, and others want it too.
-  // REQUIRES: first.at <= second.at.
-  void CheckCpus(const Timed& first, const Timed& second) {
-    const Cpu& cpu = first.fault->cpu();
-    if (cpu.service().empty() || cpu.service() != second.fault->cpu().service() || second.at >= first.until) return;
-    if (cpu.how_case() != second.fault->cpu().how_case()) return;
-    reading_.Report(second.path,
-                    absl::StrCat(Quoted(second.fault->name()), " (", Span(second), ") and ", Quoted(first.fault->name()), " (",
-                                 Span(first), ") both ", cpu.how_case() == Cpu::kQuota ? "set the quota of " : "load the cores of ",
-                                 cpu.service(), " at the same time; write ", AtFor(second, first.until), " or later"));
   }
 
   // ---- assertions
@@ -341,8 +325,12 @@ class TimingChecker {
         reading_.Report(path, callers);
         return;
       }
-      // How late a service without processor time answers, or over an edge that is slow by the byte, is known only when it is tried.
-      if (timed.fault->has_cpu() || timed.fault->has_slice() || timed.fault->has_bandwidth()) return;
+      if (const std::string why = CannotJudgeTimeout(scenario_, timeout, *timed.fault); !why.empty()) {
+        reading_.Report(path, why);
+        return;
+      }
+      // As a service does without processor time, or over an edge that is slow by the byte.
+      if (DelaysByChance(*timed.fault)) return;
       const absl::Duration least = LeastWait(*timed.fault);
       if (least <= absl::ZeroDuration()) continue;
       if (least >= limit) return;
@@ -358,16 +346,17 @@ class TimingChecker {
       const std::string where =
           timeout.fault().empty() ? "no fault here" : absl::StrCat("not ", Quoted(timeout.fault()));
       reading_.Report(
-          path, absl::StrCat("impossible timing: only a fault that makes calls wait (latency, stall, blackhole, partition, or an http, grpc or dns fault "
+          path, absl::StrCat("impossible timing: only a fault that makes calls wait (latency, stall, blackhole, partition, pause, or an http, grpc or dns fault "
                              "that answers late) makes requests run into a deadline, and ",
                              where, " is one; add ", needed));
       return;
     }
+    const bool stops = FindTimed(longest_name)->fault->has_pause();
     reading_.Report(absl::StrCat(path, ".deadline"),
-                    absl::StrCat("impossible timing: ", Quoted(longest_name),
-                                 " makes calls wait no longer than ", HumanDuration(longest),
-                                 " for certain (delay - jitter), which tells nothing about a deadline of ",
-                                 HumanDuration(FromProto(timeout.deadline())), "; write ", needed,
+                    absl::StrCat("impossible timing: ", Quoted(longest_name), " makes calls wait no longer than ", HumanDuration(longest),
+                                 stops ? "" : " for certain (delay - jitter)", ", which tells nothing about a deadline of ",
+                                 HumanDuration(FromProto(timeout.deadline())), "; write ",
+                                 stops ? absl::StrCat("a stop of ", DurationText(limit), " or more (deadline + 2 margins)") : needed,
                                  ", or a shorter deadline"));
   }
 

@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <utility>
@@ -12,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "base/frames.h"
 #include "controller/timeline.h"
 
 namespace squall {
@@ -19,24 +19,8 @@ namespace {
 
 constexpr absl::string_view kMagic = "squall timeline ";
 constexpr absl::string_view kFirstLine = "squall timeline 1\n";
-constexpr size_t kFrameBytes = 8;
 constexpr uint32_t kMaxRecordBytes = 64 << 20;
 constexpr size_t kFlushBytes = 64 << 10;
-
-uint32_t Crc32(absl::string_view bytes) {
-  return static_cast<uint32_t>(
-      crc32(0L, reinterpret_cast<const Bytef*>(bytes.data()), static_cast<uInt>(bytes.size())));
-}
-
-void PutLittleEndian(uint32_t value, std::string& out) {
-  for (int shift = 0; shift < 32; shift += 8) out.push_back(static_cast<char>(value >> shift & 0xff));
-}
-
-uint32_t GetLittleEndian(const char* bytes) {
-  uint32_t value = 0;
-  for (int i = 3; i >= 0; --i) value = value << 8 | static_cast<unsigned char>(bytes[i]);
-  return value;
-}
 
 // Reads exactly `size` bytes at `offset` into `out`; fewer only at the end of the file.
 absl::Status ReadAt(int fd, const std::string& path, int64_t offset, size_t size, std::string& out) {
@@ -127,14 +111,13 @@ absl::Status ReadRecords(PieceReader& reader, const std::string& path, Timeline&
     const absl::StatusOr<absl::string_view> frame = reader.Take(kFrameBytes);
     if (!frame.ok()) return frame.status();
     if (frame->size() < kFrameBytes) return cut_off();
-    const uint32_t length = GetLittleEndian(frame->data());
-    const uint32_t crc = GetLittleEndian(frame->data() + 4);
-    if (length > kMaxRecordBytes) return damaged(absl::StrCat("a record of ", length, " bytes"));
-    const absl::StatusOr<absl::string_view> payload = reader.Take(length);
+    const FrameHead head = ParseFrameHead(*frame);
+    if (head.length > kMaxRecordBytes) return damaged(absl::StrCat("a record of ", head.length, " bytes"));
+    const absl::StatusOr<absl::string_view> payload = reader.Take(head.length);
     if (!payload.ok()) return payload.status();
-    if (payload->size() < length) return cut_off();
-    if (Crc32(*payload) != crc) return damaged("the checksum of its record is wrong");
-    if (!record.ParseFromArray(payload->data(), static_cast<int>(length))) return damaged("not a record");
+    if (payload->size() < head.length) return cut_off();
+    if (!IsWhole(head, *payload)) return damaged("the checksum of its record is wrong");
+    if (!record.ParseFromArray(payload->data(), static_cast<int>(head.length))) return damaged("not a record");
     const double share_read = static_cast<double>(reader.offset()) / size;
     if (record.has_requests()) {
       ReserveFor(record.requests().intended_us_size(), share_read,
@@ -190,9 +173,7 @@ absl::Status TimelineWriter::Append(const Record& record) {
     return absl::InvalidArgumentError(
         absl::StrCat("a record of ", record.ByteSizeLong(), " bytes is too long"));
   }
-  PutLittleEndian(static_cast<uint32_t>(payload.size()), buffer_);
-  PutLittleEndian(Crc32(payload), buffer_);
-  buffer_ += payload;
+  AppendFrame(payload, buffer_);
   return buffer_.size() >= kFlushBytes ? Flush() : absl::OkStatus();
 }
 

@@ -9,9 +9,8 @@
 // Proof: the time for which the kernel throttled the service, and the share that it used.
 // Undo while the agent lives: the limit is as before, read back; what was moved, and what it has forked since, is put back,
 //   and the cgroup is gone.
-// Undo when the agent was killed: the kernel does nothing. The guardian was told of the old limit and of the cgroup that was
-//   made before either was touched, and does the same within a second. Where the guardian was killed too, an agent that
-//   starts puts back what is in cgroups of dead agents; a limit that was set in place then stays until somebody lifts it.
+// Undo when the agent was killed: the kernel does nothing. The old limit and the cgroup to make are in the journal before either is
+//   touched, and the guardian takes them back within a second; where it was killed too, the next agent or `squall-agent heal`.
 //
 // load (scope: host)
 // What and to whom: a burner is pinned on each core and steers by the processor time that it has used, so that the core is
@@ -28,13 +27,13 @@
 #include "absl/strings/str_cat.h"
 #include "agent/faults/burner.h"
 #include "agent/faults/fault.h"
-#include "agent/process/find.h"
+#include "agent/faults/service_limit.h"
+#include "agent/process/cpu_cgroup.h"
+#include "agent/undo.h"
 #include "base/clock.h"
 
 namespace squall {
 namespace {
-
-constexpr int kMovePasses = 50;
 
 absl::Status About(const std::string& service, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat("service ", service, ": ", status.message()));
@@ -63,17 +62,17 @@ class QuotaFault : public ActiveFault {
   }
 
   absl::Status Heal(HealFor) override {
-    if (!undo_ || healed_) return absl::OkStatus();
+    if (pending_ == 0 || healed_) return absl::OkStatus();
     Look();
-    const absl::Status status = Undo(*undo_);
+    const absl::Status status = TakeBack(undo_);
     if (!status.ok()) return status;
-    context_.guardian->Forget(*undo_);
+    context_.journal->Done(pending_);
     healed_ = true;
     return status;
   }
 
   Evidence Seen() override {
-    if (undo_ && !healed_) Look();
+    if (pending_ != 0 && !healed_) Look();
     Evidence evidence;
     evidence.set_throttled_ns(throttled_ns_);
     evidence.set_requested_percent(cpu_.quota());
@@ -85,7 +84,7 @@ class QuotaFault : public ActiveFault {
   absl::Status TryInject() {
     const std::vector<ProcessId> processes = service_.Processes();
     if (processes.empty()) return absl::FailedPreconditionError("it has no process");
-    absl::StatusOr<CpuPlace> place = FindPlace(processes);
+    const absl::StatusOr<LimitPlace> place = PlaceOfService("cpu", service_);
     if (!place.ok()) return place.status();
     const absl::StatusOr<std::vector<int>> cores = CoresOf(processes[0].pid);
     if (!cores.ok()) return cores.status();
@@ -96,45 +95,35 @@ class QuotaFault : public ActiveFault {
     if (place->own) {
       const absl::StatusOr<CpuLimit> before = ReadLimit(place->cgroup);
       if (!before.ok()) return before.status();
-      undo_ = CpuUndo{place->cgroup, /*made=*/false, *before};
+      CpuLimitUndo& undo = *undo_.mutable_cpu_limit();
+      undo.set_version(place->cgroup.version);
+      undo.set_folder(place->cgroup.folder);
+      undo.set_quota_us(before->quota_us);
+      undo.set_period_us(before->period_us);
+      cgroup_ = place->cgroup;
     } else {
-      const absl::StatusOr<CpuCgroup> made = MakeBelow(place->cgroup, service_.name());
-      if (!made.ok()) return made.status();
-      undo_ = CpuUndo{*made, /*made=*/true, {}};
+      const absl::StatusOr<LimitCgroup> below = BelowOf(place->cgroup, service_.name());
+      if (!below.ok()) return below.status();
+      undo_.mutable_made_cgroup()->set_folder(below->folder);
+      cgroup_ = *below;
     }
-    context_.guardian->Watch(*undo_);
-    throttled_before_ns_ = ThrottledNs(undo_->cgroup).value_or(0);
+    const absl::StatusOr<uint64_t> pending = context_.journal->Pend(undo_);
+    if (!pending.ok()) return pending.status();
+    pending_ = *pending;
+    if (!place->own) {
+      const absl::StatusOr<LimitCgroup> made = MakeBelow(place->cgroup, service_.name());
+      if (!made.ok()) return made.status();
+    }
+    throttled_before_ns_ = ThrottledNs(cgroup_).value_or(0);
     used_before_ = CpuSeconds(processes);
     began_ns_ = BootNanos();
-    const absl::Status limited = WriteLimit(undo_->cgroup, *limit);
+    const absl::Status limited = WriteLimit(cgroup_, *limit);
     if (!limited.ok() || place->own) return limited;
-    return MoveAll();
-  }
-
-  absl::StatusOr<CpuPlace> FindPlace(const std::vector<ProcessId>& processes) const {
-    if (!service_.IsRun()) return PlaceOf(processes);
-    const absl::StatusOr<CpuCgroup>& own = service_.OwnCpuCgroup();
-    if (!own.ok()) return own.status();
-    return CpuPlace{*own, /*own=*/true};
-  }
-
-  // A process that is moved takes along what it forks from then on; what it forked just before is found in the next pass.
-  absl::Status MoveAll() {
-    for (int i = 0; i < kMovePasses; ++i) {
-      std::vector<ProcessId> outside;
-      const std::vector<ProcessId> inside = ProcessesIn(undo_->cgroup);
-      for (const ProcessId& process : service_.Processes()) {
-        if (std::find(inside.begin(), inside.end(), process) == inside.end()) outside.push_back(process);
-      }
-      if (outside.empty()) return absl::OkStatus();
-      const absl::Status status = MoveInto(undo_->cgroup, outside);
-      if (!status.ok()) return status;
-    }
-    return absl::DeadlineExceededError("it forks faster than its processes can be moved into a cgroup");
+    return MoveAllInto(cgroup_, [this] { return service_.Processes(); });
   }
 
   void Look() {
-    const absl::StatusOr<int64_t> throttled = ThrottledNs(undo_->cgroup);
+    const absl::StatusOr<int64_t> throttled = ThrottledNs(cgroup_);
     if (throttled.ok()) throttled_ns_ = *throttled - throttled_before_ns_;
     const double seconds = static_cast<double>(BootNanos() - began_ns_) / 1e9;
     // What has ended without being waited for is no longer seen.
@@ -145,7 +134,9 @@ class QuotaFault : public ActiveFault {
   const Cpu cpu_;
   const FaultContext context_;
   const RunningService& service_;
-  std::optional<CpuUndo> undo_;
+  Undo undo_;
+  uint64_t pending_ = 0;
+  LimitCgroup cgroup_;
   bool healed_ = false;
   double cores_ = 0;  // that it might use before
   int64_t began_ns_ = 0;
@@ -209,15 +200,9 @@ class LoadFault : public ActiveFault {
  private:
   // The service's, where it is its own and may be entered; else the agent's.
   std::string FindCgroup() const {
-    absl::StatusOr<CpuCgroup> own = absl::NotFoundError("");
-    if (service_.IsRun()) {
-      own = service_.OwnCpuCgroup();
-    } else {
-      const absl::StatusOr<CpuPlace> place = PlaceOf(service_.Processes());
-      if (place.ok() && place->own) own = place->cgroup;
-    }
-    if (!own.ok() || access(absl::StrCat(own->folder, "/cgroup.procs").c_str(), W_OK) != 0) return "";
-    return own->folder;
+    const absl::StatusOr<LimitPlace> place = PlaceOfService("cpu", service_);
+    if (!place.ok() || !place->own) return "";
+    return access(FileOf(place->cgroup, "cgroup.procs").c_str(), W_OK) == 0 ? place->cgroup.folder : "";
   }
 
   const Cpu cpu_;
@@ -226,28 +211,11 @@ class LoadFault : public ActiveFault {
   std::unique_ptr<Burners> burners_;
 };
 
-absl::Status CheckQuota(const Service& service) {
-  if (service.has_attach()) {
-    const absl::StatusOr<ProcessId> leader = FindTarget(service.attach());
-    if (!leader.ok()) return leader.status();
-    return PlaceOf(WithDescendants({*leader})).status();
-  }
-  const absl::StatusOr<CpuCgroup> home = CpuCgroupOf(getpid());
-  if (!home.ok()) return home.status();
-  if (home->version == 1) return MayMakeBelow(*home);
-  return geteuid() == 0 ? MayHaveCpuController() : absl::PermissionDeniedError("making a cgroup needs root");
-}
-
 }  // namespace
 
 absl::Status CheckCpu(const Cpu& cpu, const Service& service) {
   if (cpu.how_case() != Cpu::kQuota) return absl::OkStatus();
-  const absl::Status status = CheckQuota(service);
-  if (status.ok()) return status;
-  return absl::FailedPreconditionError(absl::StrCat(
-      "a cpu quota on ", service.name(), " needs a cgroup with the cpu controller that squall may write: ",
-      status.message(),
-      absl::IsPermissionDenied(status) ? "; run it as root, or use cpu: {load: ...}, which needs no privileges" : ""));
+  return CheckLimit("a cpu quota", "cpu", service, ", or use cpu: {load: ...}, which needs no privileges");
 }
 
 std::unique_ptr<ActiveFault> MakeCpu(const Cpu& cpu, const FaultContext& context) {

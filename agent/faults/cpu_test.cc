@@ -1,19 +1,18 @@
-// cpu against real processes and cgroups. A bystander of the same program runs beside the target in every test.
+// cpu against real processes and cgroups. A bystander runs beside the target in every test.
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <filesystem>
-#include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "agent/faults/fault.h"
-#include "agent/process/spawn.h"
+#include "agent/faults/limit_test.h"
+#include "agent/leftovers.h"
+#include "agent/process/cpu_cgroup.h"
 
 namespace squall {
 namespace {
@@ -21,124 +20,30 @@ namespace {
 // A shell with a child, both of which want all the time that they can get.
 std::vector<std::string> Program() { return {"sh", "-c", "while :; do :; done & while :; do :; done"}; }
 
-template <typename Condition>
-bool Eventually(Condition condition) {
-  for (int i = 0; i < 5000; ++i) {
-    if (condition()) return true;
-    absl::SleepFor(absl::Milliseconds(1));
-  }
-  return false;
-}
-
-class CpuTest : public ::testing::Test {
+class CpuTest : public LimitTest {
  protected:
-  void SetUp() override {
-    const absl::StatusOr<CpuCgroup> home = CpuCgroupOf(getpid());
-    const absl::Status may = home.ok() ? MayMakeBelow(*home) : home.status();
-    if (!may.ok()) {
-      printf("LEFT OUT: cpu_test: making cgroups below one's own needs root and, on v2, to be in the first one: %s\n",
-             std::string(may.message()).c_str());
-      GTEST_SKIP();
-    }
-    home_ = *home;
-    guardian_.emplace(Guardian::Fork().value());  // before there are threads
-    main_ = std::thread([this] { main_thread_.Serve(); });
-    SpawnOptions options;
-    options.argv = {"sleep", "1000"};
-    bystander_ = Spawn(options).value().id;
-  }
-  void TearDown() override {
-    if (!guardian_) return;
-    EXPECT_TRUE(IsAlive(bystander_)) << "the fault hit a bystander";
-    EXPECT_EQ(FolderOf(bystander_), home_.folder) << "the fault moved a bystander";
-    End(bystander_);
-    services_.clear();
-    for (const ProcessId& process : attached_) End(process);
-    main_thread_.Stop();
-    main_.join();
-    const pid_t guardian = guardian_->pid();
-    guardian_.reset();
-    waitpid(guardian, nullptr, 0);
-    for (const std::string& folder : folders_) {
-      EXPECT_TRUE(Eventually([&] { return rmdir(folder.c_str()) == 0; })) << folder;  // once its dead have left
-    }
-    for (const auto& entry : std::filesystem::directory_iterator(home_.folder)) {
-      EXPECT_FALSE(absl::StrContains(entry.path().string(), absl::StrCat("squall-cpu-", getpid(), "-"))) << entry.path();
-    }
-  }
+  CpuTest() : LimitTest("cpu") {}
 
-  static void End(const ProcessId& leader) {
-    kill(-leader.pid, SIGKILL);
-    waitpid(leader.pid, nullptr, 0);
-  }
-  static std::string FolderOf(const ProcessId& process) { return CpuCgroupOf(process.pid).value().folder; }
-
-  RunningService& Add(const Service& service) {
-    services_["target"] = std::make_unique<RunningService>(
-        service, RunningService::Context{"/", "test", &main_thread_, &*guardian_, &events_, /*cpu_cgroup=*/true});
-    RunningService& target = *services_["target"];
-    const absl::Status claimed = target.Claim();
-    EXPECT_TRUE(claimed.ok()) << claimed;
-    return target;
-  }
-  RunningService& Run(const std::vector<std::string>& argv = Program()) {
-    Service service;
-    service.set_name("target");
-    service.mutable_run()->Assign(argv.begin(), argv.end());
-    RunningService& target = Add(service);
-    EXPECT_TRUE(target.Start().ok());
-    EXPECT_TRUE(Eventually([&] { return target.Processes().size() >= 2; }));
-    return target;
-  }
-  // A process that was there before; in a cgroup of that name below the test's own, unless it is empty.
-  RunningService& AttachTo(const std::vector<std::string>& argv, const std::string& cgroup = "") {
-    SpawnOptions options;
-    options.argv = argv;
-    if (!cgroup.empty()) {
-      folders_.push_back(absl::StrCat(home_.folder, "/test-", getpid(), "-", cgroup));
-      EXPECT_EQ(mkdir(folders_.back().c_str(), 0755), 0);
-      options.cgroups = {folders_.back()};
-    }
-    attached_.push_back(Spawn(options).value().id);
-    Service service;
-    service.set_name("target");
-    service.mutable_attach()->set_pid(attached_.back().pid);
-    RunningService& target = Add(service);
-    EXPECT_TRUE(Eventually([&] { return target.Processes().size() >= 2; }));
-    return target;
-  }
-
-  std::unique_ptr<ActiveFault> Quota(double percent) {
+  static std::unique_ptr<ActiveFault> Quota(double percent, const FaultContext& context) {
     Cpu cpu;
     cpu.set_service("target");
     cpu.set_quota(percent);
-    return MakeCpu(cpu, {nullptr, &services_, 1, &cancelled_, &main_thread_, &*guardian_});
+    return MakeCpu(cpu, context);
   }
+  std::unique_ptr<ActiveFault> Quota(double percent) { return Quota(percent, Context()); }
   std::unique_ptr<ActiveFault> Load(double percent, int cores = 0) {
     Cpu cpu;
     cpu.set_service("target");
     cpu.set_load(percent);
     cpu.set_cores(cores);
-    return MakeCpu(cpu, {nullptr, &services_, 1, &cancelled_, &main_thread_, &*guardian_});
+    return MakeCpu(cpu, Context());
   }
-  CpuCgroup At(const std::string& folder) const { return {home_.version, folder}; }
   static int64_t Cores() { return static_cast<int64_t>(CoresOf(getpid()).value().size()); }
-
-  CpuCgroup home_;
-  std::optional<Guardian> guardian_;
-  MainThread main_thread_;
-  std::thread main_;
-  Events events_;
-  std::map<std::string, std::unique_ptr<RunningService>> services_;
-  ProcessId bystander_;
-  std::vector<ProcessId> attached_;
-  std::vector<std::string> folders_;
-  const std::atomic<bool> cancelled_ = false;
 };
 
 TEST_F(CpuTest, QuotaOnAServiceThatSquallRunsThrottlesItAndHealsTwice) {
-  RunningService& target = Run();
-  const CpuCgroup cgroup = target.OwnCpuCgroup().value();
+  RunningService& target = Run(Program());
+  const LimitCgroup cgroup = target.OwnCgroup("cpu").value();
   auto fault = Quota(10);
   const absl::Status status = fault->Inject();
   ASSERT_TRUE(status.ok()) << status;
@@ -158,7 +63,7 @@ TEST_F(CpuTest, QuotaOnAServiceThatSquallRunsThrottlesItAndHealsTwice) {
 
 TEST_F(CpuTest, QuotaOnTheOwnCgroupOfARunningServiceIsOfItsQuotaAndPutsThatBack) {
   RunningService& target = AttachTo(Program(), "own");
-  const CpuCgroup own = At(folders_.back());
+  const LimitCgroup own = At(folders_.back());
   // Half a core in periods of 50 ms: other than squall's.
   ASSERT_TRUE(WriteLimit(own, {25'000, 50'000}).ok());
   auto fault = Quota(20);
@@ -174,11 +79,8 @@ TEST_F(CpuTest, QuotaOnTheOwnCgroupOfARunningServiceIsOfItsQuotaAndPutsThatBack)
 TEST_F(CpuTest, QuotaOnARunningServiceBesideOthersMovesItAndPutsBackAlsoWhatItForkedMeanwhile) {
   // Forks all the time.
   RunningService& target = AttachTo({"sh", "-c", "while :; do sleep 0.02; done & wait"}, "shared");
-  const CpuCgroup shared = At(folders_.back());
-  SpawnOptions neighbour;
-  neighbour.argv = {"sleep", "1000"};
-  neighbour.cgroups = {shared.folder};
-  attached_.push_back(Spawn(neighbour).value().id);
+  const LimitCgroup shared = At(folders_.back());
+  attached_.push_back(Start({"sleep", "1000"}, shared.folder));
   auto fault = Quota(50);
   const absl::Status status = fault->Inject();
   if (home_.version == 2) {
@@ -196,7 +98,7 @@ TEST_F(CpuTest, QuotaOnARunningServiceBesideOthersMovesItAndPutsBackAlsoWhatItFo
   EXPECT_TRUE(fault->Heal(HealFor::kFaultOver).ok());
   EXPECT_FALSE(std::filesystem::exists(made));
   for (const ProcessId& process : target.Processes()) {
-    const absl::StatusOr<CpuCgroup> now = CpuCgroupOf(process.pid);
+    const absl::StatusOr<LimitCgroup> now = CgroupOf("cpu", process.pid);
     if (!now.ok()) continue;  // ended meanwhile
     EXPECT_EQ(now->folder, shared.folder);
   }
@@ -204,7 +106,7 @@ TEST_F(CpuTest, QuotaOnARunningServiceBesideOthersMovesItAndPutsBackAlsoWhatItFo
 
 TEST_F(CpuTest, QuotaOnARunningServiceInTheFirstCgroupMovesItAndPutsItBack) {
   RunningService& target = AttachTo(Program());
-  if (FolderOf(bystander_) != CpuMount()->folder) GTEST_SKIP() << "this test is in a cgroup itself";
+  if (FolderOf(bystander_) != MountOf("cpu")->folder) GTEST_SKIP() << "this test is in a cgroup itself";
   auto fault = Quota(2);
   const absl::Status status = fault->Inject();
   ASSERT_TRUE(status.ok()) << status;
@@ -215,19 +117,19 @@ TEST_F(CpuTest, QuotaOnARunningServiceInTheFirstCgroupMovesItAndPutsItBack) {
 }
 
 TEST_F(CpuTest, QuotaOnAServiceThatIsGoneIsAnErrorAndLeavesNothing) {
-  RunningService& target = Run();
+  RunningService& target = Run(Program());
   for (const ProcessId& process : target.Processes()) kill(process.pid, SIGKILL);
   ASSERT_TRUE(Eventually([&] { return target.Processes().empty(); }));
   auto fault = Quota(10);
   const absl::Status status = fault->Inject();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
   EXPECT_TRUE(absl::StrContains(status.message(), "service target: it has no process")) << status;
-  EXPECT_FALSE(ReadLimit(target.OwnCpuCgroup().value())->limited());
+  EXPECT_FALSE(ReadLimit(target.OwnCgroup("cpu").value())->limited());
 }
 
 TEST_F(CpuTest, QuotaThatTheKernelWouldRefuseIsAnErrorAndLeavesNothing) {
   RunningService& target = AttachTo(Program(), "tiny");
-  const CpuCgroup own = At(folders_.back());
+  const LimitCgroup own = At(folders_.back());
   ASSERT_TRUE(WriteLimit(own, {10'000, 100'000}).ok());
   auto fault = Quota(5);
   const absl::Status status = fault->Inject();
@@ -236,54 +138,16 @@ TEST_F(CpuTest, QuotaThatTheKernelWouldRefuseIsAnErrorAndLeavesNothing) {
   EXPECT_EQ(FolderOf(*target.Leader()), own.folder);
 }
 
-TEST_F(CpuTest, GuardianUndoesBothWaysWhenTheAgentDies) {
+TEST_F(CpuTest, WhatAnAgentThatWasKilledChangedIsTakenBackFromItsJournal) {
   AttachTo(Program(), "own");
-  const CpuCgroup own = At(folders_.back());
+  const LimitCgroup own = At(folders_.back());
   ASSERT_TRUE(WriteLimit(own, {30'000, 100'000}).ok());
-  const ProcessId moved = Spawn({.argv = {"sleep", "1000"}, .env = {}, .folder = "", .user = "", .cgroups = {}}).value().id;
-  attached_.push_back(moved);
-  // An agent of its own, with a guardian of its own, that injects and is killed.
-  int ready[2];
-  ASSERT_EQ(pipe(ready), 0);
-  const pid_t agent = fork();
-  if (agent == 0) {
-    const Guardian guardian = Guardian::Fork().value();
-    const CpuUndo restore = {own, false, {30'000, 100'000}};
-    guardian.Watch(restore);
-    bool ok = WriteLimit(own, {3'000, 100'000}).ok();
-    const CpuUndo put_back = {MakeBelow(home_, "moved").value(), true, {}};
-    guardian.Watch(put_back);
-    ok = ok && WriteLimit(put_back.cgroup, {5'000, 100'000}).ok() && MoveInto(put_back.cgroup, {moved}).ok();
-    (void)!write(ready[1], ok ? "y" : "n", 1);
-    while (true) pause();
-  }
-  char byte = 0;
-  ASSERT_EQ(read(ready[0], &byte, 1), 1);
-  EXPECT_EQ(byte, 'y');
-  EXPECT_EQ(ReadLimit(own)->quota_us, 3'000);
-  const std::string made = FolderOf(moved);
-  EXPECT_NE(made, home_.folder);
-  kill(agent, SIGKILL);
-  waitpid(agent, nullptr, 0);
-  EXPECT_TRUE(Eventually([&] { return ReadLimit(own)->quota_us == 30'000; }));
-  EXPECT_TRUE(Eventually([&] { return FolderOf(moved) == home_.folder && !std::filesystem::exists(made); }));
-  EXPECT_TRUE(IsAlive(moved)) << "put back, not killed";
-}
-
-TEST_F(CpuTest, AgentThatStartsPutsBackWhatADeadOneWithoutAGuardianLeft) {
-  const ProcessId moved = Spawn({.argv = {"sleep", "1000"}, .env = {}, .folder = "", .user = "", .cgroups = {}}).value().id;
-  attached_.push_back(moved);
-  const pid_t agent = fork();
-  if (agent == 0) _exit(MoveInto(MakeBelow(home_, "moved").value(), {moved}).ok() ? 0 : 1);
-  int status = 0;
-  waitpid(agent, &status, 0);
-  EXPECT_EQ(status, 0);
-  const std::string made = FolderOf(moved);
-  EXPECT_NE(made, home_.folder);
-  SweepCpuCgroups();
-  EXPECT_EQ(FolderOf(moved), home_.folder);
-  EXPECT_TRUE(IsAlive(moved));
-  EXPECT_FALSE(std::filesystem::exists(made));
+  const std::string journal = InjectInAnAgentThatIsKilled([](const FaultContext& context) { return Quota(20, context); },
+                                                          [&] { EXPECT_EQ(ReadLimit(own)->quota_us, 6'000); });
+  EXPECT_EQ(ReadLimit(own)->quota_us, 6'000);
+  EXPECT_EQ(TakeBackJournal(journal).left.size(), 0u);
+  EXPECT_EQ(*ReadLimit(own), (CpuLimit{30'000, 100'000}));
+  EXPECT_FALSE(std::filesystem::exists(journal)) << "it is no longer needed";
 }
 
 TEST_F(CpuTest, LoadRunsInTheServicesCgroupButIsNoPartOfTheService) {
@@ -293,7 +157,7 @@ TEST_F(CpuTest, LoadRunsInTheServicesCgroupButIsNoPartOfTheService) {
   const absl::Status status = fault->Inject();
   ASSERT_TRUE(status.ok()) << status;
   std::vector<ProcessId> burners;
-  for (const ProcessId& process : ProcessesIn(target.OwnCpuCgroup().value())) {
+  for (const ProcessId& process : ProcessesIn(target.OwnCgroup("cpu").value())) {
     if (ReadStat(process.pid)->name == "squall-burner") burners.push_back(process);
   }
   EXPECT_EQ(burners.size(), 1u);
@@ -307,7 +171,7 @@ TEST_F(CpuTest, LoadRunsInTheServicesCgroupButIsNoPartOfTheService) {
 }
 
 TEST_F(CpuTest, LoadOnMoreCoresThanTheServiceMayUseIsAnErrorAndLeavesNothing) {
-  Run();
+  Run(Program());
   auto fault = Load(5, static_cast<int>(Cores()) + 1);
   const absl::Status status = fault->Inject();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;

@@ -15,6 +15,7 @@
 
 namespace squall {
 
+class HttpLoad;
 class QueuedEdges;
 
 enum class HealFor {
@@ -40,11 +41,12 @@ struct FaultContext {
   uint64_t seed = 0;  // of this fault
   const std::atomic<bool>* cancelled = nullptr;  // the run is ending: stop waiting
   MainThread* main_thread = nullptr;             // starts processes
-  const Guardian* guardian = nullptr;            // undoes when the agent dies
+  Journal* journal = nullptr;                    // remembers what to undo when the agent dies
   std::map<std::string, std::unique_ptr<Resolver>>* resolvers = nullptr;  // by service; of those with a dns fault
   std::string folder = "";                       // what relative paths are relative to
   const PacketPlaces* packets = nullptr;  // of services with a fault on packets
   QueuedEdges* queued_edges = nullptr;           // packets that are taken out of the kernel
+  const std::map<std::string, HttpLoad*>* loads = nullptr;  // by name; those that run
 };
 
 // Never null: a switch over the kinds.
@@ -68,9 +70,21 @@ std::unique_ptr<ActiveFault> MakeHttp(const HttpFault& http, const FaultContext&
 std::unique_ptr<ActiveFault> MakeGrpc(const GrpcFault& grpc, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeKill(const Kill& kill, const FaultContext& context);
 std::unique_ptr<ActiveFault> MakeCpu(const Cpu& cpu, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakePause(const Pause& pause, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeMemory(const Memory& memory, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeDisk(const Disk& disk, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeFds(const Fds& fds, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakePids(const Pids& pids, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeAbandon(const Abandon& abandon, const FaultContext& context);
+std::unique_ptr<ActiveFault> MakeSurge(const Surge& surge, const FaultContext& context);
 
 // Whether the fault can be done on this host to this service, as far as that can be known before it runs. Touches nothing.
 absl::Status CheckCpu(const Cpu& cpu, const Service& service);
+absl::Status CheckPause(const Pause& pause, const Service& service);
+absl::Status CheckMemory(const Memory& memory, const Service& service);
+absl::Status CheckDisk(const Disk& disk, const std::string& folder);
+absl::Status CheckFds(const Fds& fds, const Service& service);
+absl::Status CheckPids(const Pids& pids, const Service& service);
 std::unique_ptr<ActiveFault> MakeDns(const std::string& name, const Dns& dns, const FaultContext& context);
 
 }  // namespace squall

@@ -52,6 +52,20 @@ std::unique_ptr<ActiveFault> MakeFault(const Fault& fault, const FaultContext& c
       return MakePartition(fault.partition(), context);
     case Fault::kLoss:
       return MakeLoss(fault.loss(), context);
+    case Fault::kPause:
+      return MakePause(fault.pause(), context);
+    case Fault::kMemory:
+      return MakeMemory(fault.memory(), context);
+    case Fault::kDisk:
+      return MakeDisk(fault.disk(), context);
+    case Fault::kFds:
+      return MakeFds(fault.fds(), context);
+    case Fault::kPids:
+      return MakePids(fault.pids(), context);
+    case Fault::kAbandon:
+      return MakeAbandon(fault.abandon(), context);
+    case Fault::kSurge:
+      return MakeSurge(fault.surge(), context);
     case Fault::KIND_NOT_SET:
       break;
   }

@@ -44,6 +44,15 @@ class HttpLoad {
   // again while the load rests.
   void StartSteps(const std::optional<Retries::Rules>& retry = std::nullopt);
 
+  // Faults on the load. They act from the return of the call that starts them to that of the call that ends them; ending is
+  // idempotent, and what was seen can be asked for afterwards. A load that has stopped does nothing of it.
+  int StartHangUps(const Impatience& impatience) { return loop_->StartHangUps(impatience); }
+  void EndHangUps(int id) { loop_->EndHangUps(id); }
+  HungUp SeenHangUps(int id) const { return loop_->SeenHangUps(id); }
+  int StartSurge(double times) { return loop_->StartSurge(times); }
+  void EndSurge(int id) { loop_->EndSurge(id); }
+  SurgeRates SeenSurge(int id) const { return loop_->SeenSurge(id); }
+
   // Stops sending and waits up to `patience` for what is in flight; the rest becomes ABANDONED. All is with
   // the sink when this returns. Idempotent.
   void Stop(absl::Duration patience);

@@ -68,6 +68,15 @@ int ToCurl(uint32_t events) {
   return what;
 }
 
+// The same for the same seed and number, whenever the fault begins: splitmix64, https://prng.di.unimi.it/splitmix64.c.
+bool IsImpatient(const Impatience& impatience, int64_t number) {
+  uint64_t z = impatience.seed + (static_cast<uint64_t>(number) + 1) * 0x9e3779b97f4a7c15u;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  z ^= z >> 31;
+  return 100 * static_cast<double>(z >> 11) * 0x1p-53 < impatience.percent;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<HttpLoop>> HttpLoop::Make(const Load& load, absl::string_view run_id,
@@ -89,9 +98,9 @@ HttpLoop::HttpLoop(HttpRequest request, Pacer pacer, const Load& load, uint64_t 
       trace_prefix_(trace_prefix),
       max_in_flight_(static_cast<size_t>(load.max_in_flight())),
       sink_(std::move(sink)),
-      pacer_(std::move(pacer)),
       next_retry_number_(kFirstRetryNumber),
-      columns_(load.name()) {}
+      columns_(load.name()),
+      pacer_(std::move(pacer)) {}
 
 absl::Status HttpLoop::Open() {
   epoll_ = epoll_create1(EPOLL_CLOEXEC);
@@ -146,6 +155,72 @@ void HttpLoop::Stop(int64_t until_ns) {
   Wake();
 }
 
+int HttpLoop::StartHangUps(const Impatience& impatience) {
+  absl::MutexLock lock(&mutex_);
+  hang_ups_[next_id_] = {impatience, /*over=*/false, sent_in_all_, {}};
+  return next_id_++;
+}
+
+void HttpLoop::EndHangUps(int id) {
+  absl::MutexLock lock(&mutex_);
+  HangUps& hang_ups = hang_ups_.at(id);
+  if (hang_ups.over) return;
+  hang_ups.over = true;
+  hang_ups.seen.requests = sent_in_all_ - hang_ups.sent_before;
+}
+
+HungUp HttpLoop::SeenHangUps(int id) const {
+  absl::MutexLock lock(&mutex_);
+  const HangUps& hang_ups = hang_ups_.at(id);
+  HungUp seen = hang_ups.seen;
+  if (!hang_ups.over) seen.requests = sent_in_all_ - hang_ups.sent_before;
+  return seen;
+}
+
+int HttpLoop::StartSurge(double times) {
+  int id = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    id = next_id_++;
+    const int64_t now_ns = BootNanos();
+    surges_[id] = {times, now_ns, pacer_.DueBy(now_ns), sent_in_all_, std::nullopt};
+    SetTimes(now_ns);
+  }
+  Wake();  // the next is due sooner
+  return id;
+}
+
+void HttpLoop::EndSurge(int id) {
+  absl::MutexLock lock(&mutex_);
+  Surge& surge = surges_.at(id);
+  if (surge.rates) return;
+  const int64_t now_ns = BootNanos();
+  surge.rates = RatesOf(surge, now_ns);
+  SetTimes(now_ns);
+}
+
+SurgeRates HttpLoop::SeenSurge(int id) const {
+  absl::MutexLock lock(&mutex_);
+  const Surge& surge = surges_.at(id);
+  return surge.rates ? *surge.rates : RatesOf(surge, BootNanos());
+}
+
+void HttpLoop::SetTimes(int64_t now_ns) {
+  double times = 1;
+  for (const auto& [id, surge] : surges_) times *= surge.rates ? 1 : surge.times;
+  pacer_.SetTimes(times, now_ns);
+}
+
+SurgeRates HttpLoop::RatesOf(const Surge& surge, int64_t now_ns) const {
+  const double seconds = static_cast<double>(now_ns - surge.began_ns) / 1e9;
+  if (seconds <= 0) return {};
+  SurgeRates rates;
+  rates.requested = (pacer_.DueBy(now_ns) - surge.due_before) / seconds;
+  rates.base = rates.requested / surge.times;
+  rates.achieved = static_cast<double>(sent_in_all_ - surge.sent_before) / seconds;
+  return rates;
+}
+
 void HttpLoop::Wake() {
   const uint64_t one = 1;
   // Fails only when the counter is full, and then it wakes as well.
@@ -163,6 +238,7 @@ void HttpLoop::Run() {
       // What is due goes first, however many answers are waiting.
       SendDue();
     }
+    HangUpDue();
     ArmPace();
   }
   AbandonRest();
@@ -192,20 +268,33 @@ void HttpLoop::HandleCommands() {
     absl::MutexLock lock(&mutex_);
     command = command_;
   }
-  if (command.steps_at_ns.has_value()) pacer_.StartSteps(*command.steps_at_ns);
+  if (command.steps_at_ns.has_value()) {
+    absl::MutexLock lock(&mutex_);
+    pacer_.StartSteps(*command.steps_at_ns);
+  }
   if (command.retry && !retries_) retries_.emplace(*command.retry);
   stop_until_ns_ = command.stop_until_ns;
 }
 
 void HttpLoop::ArmPace() {
-  std::optional<int64_t> at_ns = stop_until_ns_.has_value() ? stop_until_ns_ : pacer_.NextDueNs();
-  const std::optional<int64_t> retry_ns = stop_until_ns_.has_value() ? std::nullopt : NextRetryNs();
-  if (retry_ns && (!at_ns || *retry_ns < *at_ns)) at_ns = retry_ns;
+  std::optional<int64_t> at_ns = stop_until_ns_;
+  const auto or_at = [&](std::optional<int64_t> other_ns) {
+    if (other_ns && (!at_ns || *other_ns < *at_ns)) at_ns = other_ns;
+  };
+  if (!stop_until_ns_) {
+    {
+      absl::MutexLock lock(&mutex_);
+      at_ns = pacer_.NextDueNs();
+    }
+    or_at(NextRetryNs());
+  }
+  if (!hanging_up_.empty()) or_at(hanging_up_.begin()->first);
   ArmAt(pace_timer_, at_ns);
 }
 
 std::optional<int64_t> HttpLoop::NextRetryNs() const {
   if (!retries_) return std::nullopt;
+  absl::MutexLock lock(&mutex_);
   const std::optional<Pacer::Quiet> quiet = pacer_.QuietBeforeNext();
   return quiet ? retries_->NextNs(quiet->from_ns, quiet->until_ns) : std::nullopt;
 }
@@ -213,18 +302,26 @@ std::optional<int64_t> HttpLoop::NextRetryNs() const {
 void HttpLoop::SendDue() {
   if (stop_until_ns_.has_value()) return;
   for (int i = 0; i < kSendsInARow; ++i) {
-    const std::optional<int64_t> due_ns = pacer_.NextDueNs();
     const int64_t now_ns = BootNanos();
-    if (!due_ns.has_value() || *due_ns > now_ns) {
+    const std::optional<Due> due = TakeDue(now_ns);
+    if (!due) {
       const std::optional<int64_t> retry_ns = NextRetryNs();
       if (!retry_ns || *retry_ns > now_ns) return;
       retries_->Sent(now_ns);
       Send(next_retry_number_++, now_ns, now_ns, /*retried=*/true);
       continue;
     }
-    Send(pacer_.NextNumber(), *due_ns, now_ns);
-    pacer_.Advance();
+    Send(due->number, due->intended_ns, now_ns);
   }
+}
+
+std::optional<HttpLoop::Due> HttpLoop::TakeDue(int64_t now_ns) {
+  absl::MutexLock lock(&mutex_);
+  const std::optional<int64_t> due_ns = pacer_.NextDueNs();
+  if (!due_ns || *due_ns > now_ns) return std::nullopt;
+  const Due due = {pacer_.NextNumber(), *due_ns};
+  pacer_.Advance();
+  return due;
 }
 
 void HttpLoop::Send(int64_t number, int64_t intended_ns, int64_t now_ns, bool retried) {
@@ -239,12 +336,50 @@ void HttpLoop::Send(int64_t number, int64_t intended_ns, int64_t now_ns, bool re
   // these are thousands, all of them busy.
   const bool fresh = open_sockets_ <= static_cast<int64_t>(in_flight_.size());
   transfer->Prepare(number, intended_ns, now_ns, fresh, retried);
+  ChooseClient(*transfer);
   transfer->slot = in_flight_.size();
   CURL* const easy = transfer->easy();
   in_flight_.push_back(std::move(transfer));
   ++sent_;
   curl_multi_add_handle(multi_, easy);
   Kick(CURL_SOCKET_TIMEOUT, 0);
+}
+
+void HttpLoop::ChooseClient(HttpTransfer& transfer) {
+  absl::MutexLock lock(&mutex_);
+  ++sent_in_all_;
+  for (const auto& [id, hang_ups] : hang_ups_) {
+    if (hang_ups.over || !IsImpatient(hang_ups.impatience, transfer.number())) continue;
+    const int64_t at_ns = transfer.sent_ns() + hang_ups.impatience.patience_ns;
+    if (transfer.hang_up_ns != 0 && transfer.hang_up_ns <= at_ns) continue;
+    transfer.hang_up_ns = at_ns;
+    transfer.hung_up_by = id;
+  }
+  if (transfer.hang_up_ns != 0) hanging_up_.emplace(transfer.hang_up_ns, &transfer);
+}
+
+void HttpLoop::HangUpDue() {
+  bool any = false;
+  while (!hanging_up_.empty()) {
+    const auto [at_ns, transfer] = *hanging_up_.begin();
+    const int64_t now_ns = BootNanos();
+    if (at_ns > now_ns) break;
+    hanging_up_.erase(hanging_up_.begin());
+    {
+      absl::MutexLock lock(&mutex_);
+      HangUps& hang_ups = hang_ups_.at(transfer->hung_up_by);
+      if (hang_ups.over) continue;
+      ++hang_ups.seen.abandoned;
+    }
+    columns_.Add(transfer->Abandon(now_ns));
+    // Closes the connection: an answer is still to come on it.
+    curl_multi_remove_handle(multi_, transfer->easy());
+    if (retries_ && transfer->retried()) retries_->Ended();
+    Release(transfer);
+    any = true;
+  }
+  // What libcurl wants to do at once since then.
+  if (any) Kick(CURL_SOCKET_TIMEOUT, 0);
 }
 
 std::unique_ptr<HttpTransfer> HttpLoop::TakeTransfer() {
@@ -283,6 +418,8 @@ void HttpLoop::Collect() {
     if (ended.never_sent) {
       --sent_;
       ++not_sent_;
+      absl::MutexLock lock(&mutex_);
+      --sent_in_all_;
     } else {
       columns_.Add(ended.request);
     }
@@ -293,15 +430,20 @@ void HttpLoop::Collect() {
         retries_->Add(ended.request.end_ns + *wait_ns);
       }
     }
-    const size_t slot = transfer->slot;
-    idle_.push_back(std::move(in_flight_[slot]));
-    if (slot + 1 < in_flight_.size()) {
-      in_flight_[slot] = std::move(in_flight_.back());
-      in_flight_[slot]->slot = slot;
-    }
-    in_flight_.pop_back();
+    if (transfer->hang_up_ns != 0) hanging_up_.erase({transfer->hang_up_ns, transfer});
+    Release(transfer);
     if (columns_.size() >= kRows) Flush();
   }
+}
+
+void HttpLoop::Release(HttpTransfer* transfer) {
+  const size_t slot = transfer->slot;
+  idle_.push_back(std::move(in_flight_[slot]));
+  if (slot + 1 < in_flight_.size()) {
+    in_flight_[slot] = std::move(in_flight_.back());
+    in_flight_[slot]->slot = slot;
+  }
+  in_flight_.pop_back();
 }
 
 void HttpLoop::AbandonRest() {
@@ -313,6 +455,7 @@ void HttpLoop::AbandonRest() {
     curl_multi_remove_handle(multi_, transfer->easy());
   }
   in_flight_.clear();
+  hanging_up_.clear();
 }
 
 void HttpLoop::Flush() {

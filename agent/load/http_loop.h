@@ -5,9 +5,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -23,8 +26,29 @@
 
 namespace squall {
 
-// Sends requests when they are due and records how they end. One thread calls Run; StartSteps and Stop may be
-// called from any. No call to the target ever blocks the loop: everything is an event of epoll.
+// Clients that hang up: of `percent` of the requests, which follow from the seed and their numbers, those that have no
+// answer so long after they were sent.
+struct Impatience {
+  double percent = 0;
+  int64_t patience_ns = 0;
+  uint64_t seed = 0;
+};
+
+// What clients that hang up have done so far.
+struct HungUp {
+  int64_t requests = 0;  // sent meanwhile, of whatever client
+  int64_t abandoned = 0;
+};
+
+// Requests per second, on average over the time of a surge: due without it, due with it, and sent.
+struct SurgeRates {
+  double base = 0;
+  double requested = 0;
+  double achieved = 0;
+};
+
+// Sends requests when they are due and records how they end. One thread calls Run; the others may be called from
+// any. No call to the target ever blocks the loop: everything is an event of epoll.
 class HttpLoop {
  public:
   using Sink = std::function<void(Record)>;
@@ -43,11 +67,40 @@ class HttpLoop {
   // forward.
   void Stop(int64_t until_ns);
 
+  // Clients hang up until EndHangUps: after that nobody does, also of those whose request is on its way. They become
+  // ABANDONED. Returns what it is called.
+  int StartHangUps(const Impatience& impatience);
+  void EndHangUps(int id);
+  HungUp SeenHangUps(int id) const;
+
+  // Multiplies the rate until EndSurge; several surges multiply with each other. Returns what it is called.
+  int StartSurge(double times);
+  void EndSurge(int id);
+  SurgeRates SeenSurge(int id) const;
+
  private:
   struct Command {
     std::optional<int64_t> steps_at_ns;
     std::optional<Retries::Rules> retry;
     std::optional<int64_t> stop_until_ns;
+  };
+
+  struct HangUps {
+    Impatience impatience;
+    bool over = false;
+    int64_t sent_before = 0;  // then, what was sent meanwhile
+    HungUp seen;
+  };
+  struct Surge {
+    double times = 1;
+    int64_t began_ns = 0;
+    double due_before = 0;
+    int64_t sent_before = 0;
+    std::optional<SurgeRates> rates;  // once it is over
+  };
+  struct Due {
+    int64_t number;
+    int64_t intended_ns;
   };
 
   HttpLoop(HttpRequest request, Pacer pacer, const Load& load, uint64_t trace_prefix, Sink sink);
@@ -56,11 +109,20 @@ class HttpLoop {
   void HandleEvent(int fd, uint32_t events);
   void HandleCommands();
   void SendDue();
+  // The next request, if it is due by then.
+  std::optional<Due> TakeDue(int64_t now_ns);
   void Send(int64_t number, int64_t intended_ns, int64_t now_ns, bool retried = false);
   // When a rejected request may be sent again; empty: not before the next request that is due.
   std::optional<int64_t> NextRetryNs() const;
   void Kick(curl_socket_t socket, int events);
   void Collect();
+  // Decides whether the client of a request that is being sent will hang up.
+  void ChooseClient(HttpTransfer& transfer);
+  void HangUpDue();
+  // Out of what is in flight.
+  void Release(HttpTransfer* transfer);
+  void SetTimes(int64_t now_ns) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  SurgeRates RatesOf(const Surge& surge, int64_t now_ns) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   void AbandonRest();
   void ArmPace();
   void Flush();
@@ -76,7 +138,6 @@ class HttpLoop {
   const uint64_t trace_prefix_;
   const size_t max_in_flight_;
   const Sink sink_;
-  Pacer pacer_;
   std::optional<Retries> retries_;
   int64_t next_retry_number_;
   RequestColumns columns_;
@@ -94,9 +155,15 @@ class HttpLoop {
 
   int64_t intended_ = 0, sent_ = 0, not_sent_ = 0;  // since the last LoadStats
   std::optional<int64_t> stop_until_ns_;
+  std::set<std::pair<int64_t, HttpTransfer*>> hanging_up_;  // by when
 
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   Command command_ ABSL_GUARDED_BY(mutex_);
+  Pacer pacer_ ABSL_GUARDED_BY(mutex_);
+  int64_t sent_in_all_ ABSL_GUARDED_BY(mutex_) = 0;
+  int next_id_ ABSL_GUARDED_BY(mutex_) = 1;
+  std::map<int, HangUps> hang_ups_ ABSL_GUARDED_BY(mutex_);
+  std::map<int, Surge> surges_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace squall

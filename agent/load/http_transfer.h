@@ -47,8 +47,14 @@ class HttpTransfer {
   // The transfer to which an easy handle belongs.
   static HttpTransfer* Of(CURL* easy);
 
+  int64_t sent_ns() const { return current_.sent_ns; }
+  bool retried() const { return current_.retried; }
+
   // Its place in its owner's list.
   size_t slot = 0;
+  // When its client hangs up, and the fault that has it do so; 0: it waits.
+  int64_t hang_up_ns = 0;
+  int hung_up_by = 0;
 
  private:
   HttpTransfer(const HttpRequest* request, uint64_t trace_prefix, int64_t* open_sockets);

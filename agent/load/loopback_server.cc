@@ -119,6 +119,7 @@ void LoopbackServer::Run() {
     char buffer[4096];
     const ssize_t got = recv(fd, buffer, sizeof buffer, 0);
     if (got <= 0) {
+      ++left_;
       close(fd);
       return false;
     }

@@ -34,6 +34,8 @@ class LoopbackServer {
   std::string Url() const;
   // Requests that came in.
   int64_t requests() const { return requests_; }
+  // Connections that clients have closed.
+  int64_t left() const { return left_; }
 
   // "HTTP/1.1 STATUS ..." with a body and, in front of it, further lines of header, each ending in "\r\n".
   static std::string Http(int status, absl::string_view body, absl::string_view headers = "");
@@ -47,6 +49,7 @@ class LoopbackServer {
   int wake_ = -1;
   int port_ = 0;
   std::atomic<int64_t> requests_{0};
+  std::atomic<int64_t> left_{0};
   std::thread thread_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -31,17 +32,17 @@ double Snap(double count) {
   return std::abs(count - whole) < 1e-6 ? whole : count;
 }
 
-double CountAt(int64_t ns, int64_t start_ns, double count, double per_second) {
-  return Snap(count + static_cast<double>(ns - start_ns) / kNanosPerSecond * per_second);
-}
-
 }  // namespace
+
+double Pacer::Segment::CountAt(int64_t at_ns) const {
+  return Snap(count + static_cast<double>(at_ns - start_ns) / kNanosPerSecond * PerSecond());
+}
 
 absl::StatusOr<Pacer> Pacer::Make(const Load& load, int64_t start_ns) {
   if (load.steps().empty()) {
     if (absl::Status status = CheckRate(load.rate(), "the load"); !status.ok()) return status;
     if (load.rate() == 0) return absl::InvalidArgumentError("the load has neither a rate nor steps");
-    return Pacer({}, Segment{start_ns, 0, load.rate()});
+    return Pacer({}, Segment{start_ns, 0, load.rate(), 1});
   }
   for (const Step& step : load.steps()) {
     if (absl::Status status = CheckRate(step.rate(), "a step"); !status.ok()) return status;
@@ -49,7 +50,7 @@ absl::StatusOr<Pacer> Pacer::Make(const Load& load, int64_t start_ns) {
       return absl::InvalidArgumentError("a step lasts less than no time");
     }
   }
-  return Pacer({load.steps().begin(), load.steps().end()}, Segment{start_ns, 0, load.steps(0).rate()});
+  return Pacer({load.steps().begin(), load.steps().end()}, Segment{start_ns, 0, load.steps(0).rate(), 1});
 }
 
 size_t Pacer::SegmentOf(int64_t number) const {
@@ -61,17 +62,20 @@ size_t Pacer::SegmentOf(int64_t number) const {
 
 std::optional<int64_t> Pacer::DueNs(int64_t number) const {
   const Segment& segment = segments_[SegmentOf(number)];
-  if (segment.per_second == 0) return std::nullopt;
-  const double ns = (static_cast<double>(number) - segment.count) / segment.per_second * kNanosPerSecond;
+  if (segment.PerSecond() == 0) return std::nullopt;
+  const double ns = (static_cast<double>(number) - segment.count) / segment.PerSecond() * kNanosPerSecond;
   if (ns >= static_cast<double>(INT64_MAX - std::max<int64_t>(segment.start_ns, 0))) return std::nullopt;
   return std::max(segment.start_ns + static_cast<int64_t>(std::llround(std::max(ns, 0.0))), last_due_ns_);
 }
 
 std::optional<Pacer::Quiet> Pacer::QuietBeforeNext() const {
   const size_t i = SegmentOf(next_);
-  if (segments_[i].per_second == 0) return Quiet{segments_[i].start_ns, INT64_MAX};
-  if (i == 0 || segments_[i - 1].per_second != 0 || last_due_ns_ >= segments_[i].start_ns) return std::nullopt;
-  return Quiet{segments_[i - 1].start_ns, segments_[i].start_ns};
+  // A change of the factor may have cut it.
+  size_t first = i;
+  while (first > 0 && segments_[first - 1].PerSecond() == 0) --first;
+  if (segments_[i].PerSecond() == 0) return Quiet{segments_[first].start_ns, INT64_MAX};
+  if (first == i || last_due_ns_ >= segments_[i].start_ns) return std::nullopt;
+  return Quiet{segments_[first].start_ns, segments_[i].start_ns};
 }
 
 std::optional<int64_t> Pacer::NextDueNs() const { return DueNs(next_); }
@@ -87,16 +91,39 @@ void Pacer::Advance() {
 void Pacer::StartSteps(int64_t at_ns) {
   if (steps_.empty() || stepping_) return;
   stepping_ = true;
-  const Segment before = segments_.back();
-  int64_t start_ns = std::max({at_ns, last_due_ns_, before.start_ns});
-  double count = CountAt(start_ns, before.start_ns, before.count, before.per_second);
-  for (size_t i = 0; i < steps_.size(); ++i) {
-    segments_.push_back({start_ns, count, steps_[i].rate()});
-    const int64_t length_ns = LengthNs(steps_[i]);
+  int64_t start_ns = std::max({at_ns, last_due_ns_, segments_.back().start_ns});
+  for (const Step& step : steps_) {
+    segments_.push_back({start_ns, segments_.back().CountAt(start_ns), step.rate(), times_});
+    const int64_t length_ns = LengthNs(step);
     if (start_ns > INT64_MAX - length_ns) break;  // never ends: what follows is never reached
-    count = CountAt(start_ns + length_ns, start_ns, count, steps_[i].rate());
     start_ns += length_ns;
   }
+}
+
+size_t Pacer::SegmentAt(int64_t at_ns) const {
+  size_t i = segments_.size() - 1;
+  while (i > 0 && segments_[i].start_ns > at_ns) --i;
+  return i;
+}
+
+void Pacer::SetTimes(double times, int64_t at_ns) {
+  times_ = times;
+  const int64_t from_ns = std::max({at_ns, last_due_ns_, segments_.front().start_ns});
+  const size_t now = SegmentAt(from_ns);
+  const Segment& before = segments_[now];
+  segments_.insert(segments_.begin() + static_cast<std::ptrdiff_t>(now) + 1,
+                   Segment{from_ns, before.CountAt(from_ns), before.base, times});
+  for (size_t i = now + 2; i < segments_.size(); ++i) {
+    segments_[i].times = times;
+    segments_[i].count = segments_[i - 1].CountAt(segments_[i].start_ns);
+  }
+  // The segment may have had no request left before, and now it has.
+  first_ = std::min(first_, now);
+}
+
+double Pacer::DueBy(int64_t at_ns) const {
+  const Segment& segment = segments_[SegmentAt(at_ns)];
+  return at_ns < segment.start_ns ? 0 : segment.CountAt(at_ns);
 }
 
 }  // namespace squall

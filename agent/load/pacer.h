@@ -41,12 +41,25 @@ class Pacer {
   // later. Only the first call counts. Without steps nothing changes.
   void StartSteps(int64_t at_ns);
 
+  // Multiplies the rate, that of steps to come too, from this instant on, or from the last due time that was already dealt
+  // with if that is later. It replaces the factor before; 1: what the load says. What was due before stays due when it was.
+  // REQUIRES: times is finite and above 0.
+  void SetTimes(double times, int64_t at_ns);
+
+  // How many requests are due until this instant: the integral of the rate.
+  double DueBy(int64_t at_ns) const;
+
  private:
   // A span of constant rate. `count` is the integral of the rate at its start.
   struct Segment {
     int64_t start_ns;
     double count;
-    double per_second;
+    double base;  // per second, as the load says
+    double times;
+
+    double PerSecond() const { return base * times; }
+    // REQUIRES: at_ns is not before its start.
+    double CountAt(int64_t at_ns) const;
   };
 
   Pacer(std::vector<Step> steps, Segment first) : steps_(std::move(steps)), segments_{first} {}
@@ -55,11 +68,14 @@ class Pacer {
   size_t SegmentOf(int64_t number) const;
   // Due time of request `number` in the segments from `first_` on.
   std::optional<int64_t> DueNs(int64_t number) const;
+  // The last segment that has begun by then; the first when none has.
+  size_t SegmentAt(int64_t at_ns) const;
 
   std::vector<Step> steps_;
   std::vector<Segment> segments_;
   size_t first_ = 0;  // segments before this one have no request left
   bool stepping_ = false;
+  double times_ = 1;
   int64_t next_ = 0;
   int64_t last_due_ns_ = INT64_MIN;
 };

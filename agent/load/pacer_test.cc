@@ -177,6 +177,87 @@ TEST(Pacer, StepsBeginOnlyOnce) {
   EXPECT_THAT(Take(pacer, 3), ElementsAre(0, kMs, 11 * kMs));
 }
 
+TEST(Pacer, AFactorChangesTheRateAtOnceAndNothingThatWasDueBefore) {
+  Pacer pacer = MustMake(MakeLoad(100, {}));
+  Take(pacer, 2);  // 0 and 10 ms
+  // The requests of 20 and 30 ms are overdue when it begins; half of the next is earned.
+  pacer.SetTimes(4, 35 * kMs);
+  EXPECT_THAT(Take(pacer, 5),
+              ElementsAre(20 * kMs, 30 * kMs, 36250'000, 38750'000, 41250'000));
+  // Of the next, 0.5 are earned, and the rest takes as long as it would have.
+  pacer.SetTimes(1, 42500'000);
+  EXPECT_THAT(Take(pacer, 3), ElementsAre(47500'000, 57500'000, 67500'000));
+}
+
+TEST(Pacer, AFactorThatComesAndGoesLeavesNeitherABurstNorAGap) {
+  Pacer pacer = MustMake(MakeLoad(70, {}));
+  int64_t at_ns = 0;
+  for (int i = 0; i < 1000; ++i) {
+    at_ns += 123'456'789;
+    while (*pacer.NextDueNs() <= at_ns) pacer.Advance();
+    pacer.SetTimes(i % 2 == 0 ? 3 : 1, at_ns);
+  }
+  const std::vector<int64_t> due = Take(pacer, 1000);
+  EXPECT_LE(due.front() - at_ns, kSecond / 70 + 1);
+  for (size_t i = 1; i < due.size(); ++i) ASSERT_NEAR(due[i] - due[i - 1], 1e9 / 70, 1);
+}
+
+TEST(Pacer, AFactorMultipliesStepsThatBeganAndThoseToCome) {
+  Pacer pacer = MustMake(MakeLoad(0, {{10, kSecond}, {0, kSecond}, {100, kSecond}, {10, kSecond}}));
+  pacer.StartSteps(0);
+  pacer.SetTimes(2, 500 * kMs);
+  // 5 until then, 10 in the rest of the second; then quiet; then 100/s for half a second of the third at 200/s.
+  EXPECT_EQ(Take(pacer, 15).back(), 950 * kMs);
+  ASSERT_TRUE(pacer.QuietBeforeNext().has_value());
+  EXPECT_EQ(pacer.NextDueNs(), 2 * kSecond);
+  pacer.SetTimes(1, 2500 * kMs);
+  const std::vector<int64_t> due = Take(pacer, 151);
+  EXPECT_EQ(due[99], 2495 * kMs);
+  EXPECT_EQ(due[100], 2500 * kMs);
+  EXPECT_EQ(due[149], 2990 * kMs);
+  EXPECT_EQ(due[150], 3 * kSecond);
+  EXPECT_EQ(pacer.DueBy(3 * kSecond), 165);
+}
+
+TEST(Pacer, AFactorThatBeginsAndEndsInAQuietTimeLeavesItOne) {
+  Pacer pacer = MustMake(MakeLoad(0, {{10, kSecond}, {0, kSecond}, {10, kSecond}}));
+  pacer.StartSteps(0);
+  Take(pacer, 10);
+  pacer.SetTimes(5, 1300 * kMs);
+  pacer.SetTimes(1, 1600 * kMs);
+  ASSERT_TRUE(pacer.QuietBeforeNext().has_value());
+  EXPECT_EQ(pacer.QuietBeforeNext()->from_ns, kSecond);
+  EXPECT_EQ(pacer.QuietBeforeNext()->until_ns, 2 * kSecond);
+  EXPECT_THAT(Take(pacer, 2), ElementsAre(2 * kSecond, 2100 * kMs));
+}
+
+TEST(Pacer, AFactorCallsForRequestsInASegmentThatHadNoneLeft) {
+  // 0 and 1 s are all that 1/s has in 1.5 s.
+  Pacer pacer = MustMake(MakeLoad(0, {{1, 1500 * kMs}, {0.001, 10 * kSecond}}));
+  pacer.StartSteps(0);
+  Take(pacer, 2);
+  pacer.SetTimes(10, 1100 * kMs);
+  EXPECT_THAT(Take(pacer, 4), ElementsAre(1190 * kMs, 1290 * kMs, 1390 * kMs, 1490 * kMs));
+}
+
+TEST(Pacer, AFactorBeforeTheStartOrBeforeWhatIsDealtWithBeginsThere) {
+  Pacer early = MustMake(MakeLoad(10, {}), kSecond);
+  early.SetTimes(10, 0);
+  EXPECT_THAT(Take(early, 2), ElementsAre(kSecond, kSecond + 10 * kMs));
+  Pacer late = MustMake(MakeLoad(10, {}));
+  Take(late, 11);  // up to 1 s
+  late.SetTimes(10, 500 * kMs);
+  EXPECT_THAT(Take(late, 2), ElementsAre(kSecond + 10 * kMs, kSecond + 20 * kMs));
+}
+
+TEST(Pacer, TellsHowManyAreDueByWhen) {
+  Pacer pacer = MustMake(MakeLoad(100, {}), kSecond);
+  pacer.SetTimes(2, 2 * kSecond);
+  EXPECT_EQ(pacer.DueBy(0), 0);
+  EXPECT_EQ(pacer.DueBy(2 * kSecond), 100);
+  EXPECT_EQ(pacer.DueBy(3 * kSecond), 300);
+}
+
 struct Mistake {
   Load load;
   std::string message;

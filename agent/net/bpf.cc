@@ -4,6 +4,8 @@
 #include <bpf/bpf.h>
 #include <fcntl.h>
 
+#include <iterator>
+
 #include "absl/strings/str_cat.h"
 
 namespace squall {
@@ -16,6 +18,24 @@ absl::StatusOr<Fd> OpenCgroup(const std::string& path) {
   Fd cgroup(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!cgroup) return absl::ErrnoToStatus(errno, absl::StrCat("cannot open cgroup ", path));
   return cgroup;
+}
+
+std::string WhyNoCgroupBpf() {
+  SilenceLibbpf();
+  const bpf_insn allow[] = {{BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 1}, {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}};
+  bpf_prog_load_opts options = {};
+  options.sz = sizeof(options);
+  options.expected_attach_type = BPF_CGROUP_INET4_CONNECT;
+  const Fd program(bpf_prog_load(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "squall_probe", "Apache-2.0", allow, std::size(allow), &options));
+  if (program) return "";
+  const int error = errno;
+  if (error == EPERM || error == EACCES) {
+    return "the kernel lets this process load no BPF programs; in a container, give it CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN";
+  }
+  if (error == EINVAL || error == ENOSYS) {
+    return "this kernel has no BPF programs for cgroups; build it with CONFIG_BPF_SYSCALL and CONFIG_CGROUP_BPF";
+  }
+  return std::string(absl::ErrnoToStatus(error, "the kernel refuses BPF programs").message());
 }
 
 void SilenceLibbpf() {

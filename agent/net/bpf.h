@@ -41,6 +41,9 @@ struct DestroySkeleton {
 template <typename Skeleton>
 using BpfPrograms = std::unique_ptr<Skeleton, DestroySkeleton>;
 
+// Says why the kernel takes no BPF programs for cgroups from this process; empty: it does. Tries with one that does nothing.
+std::string WhyNoCgroupBpf();
+
 // libbpf says nothing on stderr from here on.
 void SilenceLibbpf();
 

@@ -312,6 +312,7 @@ TEST_P(BesideOthers, BothWorkAndTheOtherGoesOnWhenOursIsGone) {
     EXPECT_STREQ(Connect(translated).answer, "hi");
     EXPECT_EQ(neighbour_->Connects(), before + 2);
     neighbour_.reset();
+    relay_.reset();  // before what it redirects through
     intercept_.reset();
     relay_ = std::make_unique<Relay>([](const std::string&, const SeenCall&) {});
   }

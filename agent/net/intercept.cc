@@ -204,7 +204,7 @@ std::string Intercept::WhyNot(bool by_process) {
   if (by_process && (stat("/proc/self/ns/pid", &own) != 0 || own.st_ino != 0xEFFFFFFCu)) {
     return "redirecting a service that squall did not start needs an agent outside of containers' pid namespaces";
   }
-  return "";
+  return WhyNoCgroupBpf();
 }
 
 absl::StatusOr<std::unique_ptr<Intercept>> Intercept::Attach(const std::string& cgroup_path, bool by_process) {

@@ -14,7 +14,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "agent/process/cgroup_layout.h"
-#include "agent/process/cpu_cgroup.h"
+#include "agent/process/limit_cgroup.h"
 #include "base/fd.h"
 
 namespace squall {
@@ -67,7 +67,7 @@ std::vector<ProcessId> Cgroup::Processes() const {
     pid_t pid = 0;
     if (!absl::SimpleAtoi(line, &pid)) continue;
     const absl::StatusOr<ProcStat> stat = ReadStat(pid);
-    if (stat.ok() && stat->state != 'Z' && stat->state != 'X') processes.push_back(stat->id);
+    if (stat.ok() && !HasEnded(*stat)) processes.push_back(stat->id);
   }
   return processes;
 }
@@ -91,7 +91,7 @@ absl::Status KillAndRemoveCgroup(const std::string& path) {
 }
 
 void SweepCgroups() {
-  SweepCpuCgroups();
+  SweepMadeCgroups();
   const absl::StatusOr<std::string> mount = CgroupV2Mount();
   if (!mount.ok()) return;
   std::error_code error;

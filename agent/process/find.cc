@@ -63,7 +63,7 @@ absl::StatusOr<ProcessId> FindTarget(const Attach& attach) {
   std::vector<ProcStat> roots;
   for (const pid_t pid : matching) {
     absl::StatusOr<ProcStat> stat = ReadStat(pid);
-    if (!stat.ok() || stat->state == 'Z' || stat->state == 'X') continue;
+    if (!stat.ok() || HasEnded(*stat)) continue;
     if (matching.count(stat->parent) == 0) roots.push_back(*std::move(stat));
   }
   if (roots.empty()) {
@@ -93,7 +93,7 @@ absl::Status CheckInReach(const ProcessId& root) {
     std::string why;
     if (IsOutOfReach(process.pid)) {
       why = kOurs;
-    } else if (stat->name == "squall" || stat->name == "squall-agent") {
+    } else if (stat->name == "squall" || stat->name == "squall-agent" || stat->name == "squall-front") {
       why = "squall itself: out of reach";
     } else if (stat->name == "sshd" || absl::StartsWith(stat->name, "sshd-")) {
       why = "sshd, through which somebody may be logged in: out of reach";

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -121,9 +122,11 @@ absl::StatusOr<ProcStat> ReadStat(pid_t pid) {
   return stat;
 }
 
+bool HasEnded(const ProcStat& stat) { return stat.state == 'X' || (stat.state == 'Z' && stat.threads <= 1); }
+
 bool IsAlive(const ProcessId& process) {
   const absl::StatusOr<ProcStat> stat = ReadStat(process.pid);
-  return stat.ok() && stat->id == process && stat->state != 'Z' && stat->state != 'X';
+  return stat.ok() && stat->id == process && !HasEnded(*stat);
 }
 
 std::vector<pid_t> AllPids() { return NumbersIn("/proc"); }
@@ -135,7 +138,7 @@ std::vector<ProcessId> WithDescendants(const std::vector<ProcessId>& roots) {
   std::map<pid_t, ProcStat> stats;
   for (const pid_t pid : AllPids()) {
     absl::StatusOr<ProcStat> stat = ReadStat(pid);
-    if (!stat.ok() || stat->state == 'Z' || stat->state == 'X') continue;
+    if (!stat.ok() || HasEnded(*stat)) continue;
     children.emplace(stat->parent, stat->id);
     stats[pid] = *std::move(stat);
   }
@@ -264,6 +267,30 @@ bool IsOutOfReach(pid_t pid) {
     at = stat->parent;
   }
   return pid <= 1;
+}
+
+std::string ServiceMark() {
+  const absl::StatusOr<ProcStat> self = ReadStat(getpid());
+  return self.ok() ? absl::StrCat("SQUALL_AGENT=", self->id.pid, "-", self->id.start_ticks) : "";
+}
+
+bool SignalGroup(const ProcessId& leader, const std::string& mark, int signal) {
+  if (leader.pid <= 1) return false;
+  const absl::StatusOr<ProcStat> now = ReadStat(leader.pid);
+  if (now.ok() && now->id == leader) {
+    return kill(-leader.pid, signal) == 0 && !HasEnded(*now);
+  }
+  // Its number may name a group of strangers by now.
+  if (mark.empty()) return false;
+  bool any = false;
+  const std::string marked = std::string(1, '\0') + mark + '\0';
+  for (const pid_t pid : AllPids()) {
+    const absl::StatusOr<ProcStat> stat = ReadStat(pid);
+    if (!stat.ok() || stat->group != leader.pid || stat->id.start_ticks < leader.start_ticks || HasEnded(*stat)) continue;
+    const std::string environment = std::string(1, '\0') + Slurp(absl::StrCat("/proc/", pid, "/environ"));
+    if (environment.find(marked) != std::string::npos && IsAlive(stat->id)) any |= kill(pid, signal) == 0;
+  }
+  return any;
 }
 
 }  // namespace squall

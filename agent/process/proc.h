@@ -34,6 +34,9 @@ struct ProcStat {
 
 // NOT_FOUND when there is no such process.
 absl::StatusOr<ProcStat> ReadStat(pid_t pid);
+// It waits to be reaped and holds nothing any more. A main thread that has ended while others are still ending shows the same state, and
+// the process still has its files and locks.
+bool HasEnded(const ProcStat& stat);
 // It runs, and is not just waiting to be reaped.
 bool IsAlive(const ProcessId& process);
 std::vector<pid_t> AllPids();
@@ -59,6 +62,11 @@ std::vector<pid_t> PidsListeningOn(int port);
 std::vector<std::string> CgroupsOf(pid_t pid);
 // The agent, its parents up to pid 1: never a target.
 bool IsOutOfReach(pid_t pid);
+// What stands in the environment of every service of this agent, and of what it starts: "SQUALL_AGENT=PID-START".
+std::string ServiceMark();
+// Sends `signal` to the process group of `leader`: while that is there to the group, afterwards to those of its members that carry `mark`.
+// Numbers of groups are given again, and strangers must not be hit. True: somebody was signalled.
+bool SignalGroup(const ProcessId& leader, const std::string& mark, int signal);
 // How the cores of this host were used since boot, in clock ticks summed over them.
 struct CpuTicks {
   int64_t total = 0;

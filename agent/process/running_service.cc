@@ -13,6 +13,7 @@
 #include "agent/process/find.h"
 #include "agent/process/ready.h"
 #include "agent/process/spawn.h"
+#include "agent/undo.h"
 #include "base/clock.h"
 #include "base/durations.h"
 
@@ -20,6 +21,7 @@ namespace squall {
 namespace {
 
 constexpr absl::Duration kGrace = absl::Seconds(2);
+constexpr absl::Duration kThawsWithin = absl::Seconds(5);
 
 std::string Join(const std::string& folder, const std::string& path) {
   return path.empty() || path[0] != '/' ? absl::StrCat(folder, "/", path) : path;
@@ -44,7 +46,10 @@ absl::Status RunningService::Claim() {
       if (cgroup.ok()) cgroup_ = *std::move(cgroup);
     }
     // The fault that needs it says what is missing; others do without.
-    if (context_.cpu_cgroup) cpu_cgroup_ = MakeCpuCgroup();
+    for (const std::string& controller : context_.controllers) {
+      own_.emplace(controller, OwnLimits{absl::InternalError(""), {}, 0});
+      own_.at(controller).cgroup = MakeOwnCgroup(controller);
+    }
     return absl::OkStatus();
   }
   const absl::StatusOr<ProcessId> found = FindTarget(service_.attach());
@@ -61,25 +66,63 @@ absl::Status RunningService::Claim() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<CpuCgroup> RunningService::MakeCpuCgroup() const {
-  const absl::StatusOr<CpuCgroup> home = CpuCgroupOf(getpid());
+absl::Status RunningService::Reattach(size_t least) {
+  if (IsRun()) return absl::FailedPreconditionError("squall runs it, and nobody else brings it back");
+  const absl::StatusOr<ProcessId> found = FindTarget(service_.attach());
+  if (!found.ok()) return found.status();
+  const size_t running = WithDescendants({*found}).size();
+  if (running < least) return absl::UnavailableError(absl::StrCat(running, " of its ", least, " processes run"));
+  const absl::Status in_reach = CheckInReach(*found);
+  if (!in_reach.ok()) return in_reach;
+  absl::StatusOr<Hold> hold = Hold::Take(*found, context_.holder);
+  if (!hold.ok()) return hold.status();
+  Look();  // tells first that the one before is gone
+  hold_ = *std::move(hold);
+  exit_expected_ = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    leader_ = *found;
+    running_ = true;
+    exit_.clear();
+  }
+  Tell(ServiceEvent::ATTACHED, found->pid, CommandLine(found->pid), true);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<LimitCgroup> RunningService::OwnCgroup(const std::string& controller) const {
+  const auto found = own_.find(controller);
+  if (found == own_.end()) return absl::NotFoundError(absl::StrCat("the service has no ", controller, " cgroup of its own"));
+  return found->second.cgroup;
+}
+
+absl::StatusOr<LimitCgroup> RunningService::MakeOwnCgroup(const std::string& controller) {
+  const absl::StatusOr<LimitCgroup> home = CgroupOf(controller, getpid());
   if (!home.ok()) return home.status();
   if (home->version == 2) {
     if (!cgroup_) return absl::PermissionDeniedError("making a cgroup needs root");
-    return WithCpuController(cgroup_->path());
+    return WithController(controller, cgroup_->path());
   }
   // Below the agent's own, so that what limits the agent limits the service, as it does without a fault.
-  absl::StatusOr<CpuCgroup> made = MakeBelow(*home, name());
-  if (made.ok()) context_.guardian->Watch(CpuUndo{*made, /*made=*/true, {}});
-  return made;
+  const absl::StatusOr<LimitCgroup> below = BelowOf(*home, name());
+  if (!below.ok()) return below.status();
+  OwnLimits& own = own_.at(controller);
+  own.undo.mutable_made_cgroup()->set_folder(below->folder);
+  const absl::StatusOr<uint64_t> pending = context_.journal->Pend(own.undo);
+  if (!pending.ok()) return pending.status();
+  own.pending = *pending;
+  return MakeBelow(*home, name());
 }
 
-absl::Status RunningService::RemoveCpuCgroup() {
-  // On v2 it is the service's only one, which is removed as that.
-  if (!cpu_cgroup_.ok() || cpu_cgroup_->version == 2) return absl::OkStatus();
-  const CpuUndo undo = {*cpu_cgroup_, /*made=*/true, {}};
-  const absl::Status status = Undo(undo);
-  if (status.ok()) context_.guardian->Forget(undo);
+absl::Status RunningService::RemoveOwnCgroups() {
+  absl::Status status;
+  for (auto& [controller, own] : own_) {
+    if (own.pending == 0) continue;
+    const absl::Status taken_back = TakeBack(own.undo);
+    status.Update(taken_back);
+    if (!taken_back.ok()) continue;
+    context_.journal->Done(own.pending);
+    own.pending = 0;
+  }
   return status;
 }
 
@@ -103,6 +146,14 @@ absl::Status RunningService::Start() {
                      service_.ready().has_http() ? service_.ready().http().url() : service_.ready().tcp(),
                      "); stop it, or attach to it instead of running it"));
   }
+  // What starts in a frozen cgroup does not come to execute, and the main thread would wait for it.
+  const int64_t deadline = BootNanos() + absl::ToInt64Nanoseconds(kThawsWithin);
+  while (cgroup_ && ReadCgroupKey(absl::StrCat(cgroup_->path(), "/cgroup.events"), "frozen").value_or(0) == 1) {
+    if (BootNanos() >= deadline) {
+      return absl::FailedPreconditionError(absl::StrCat("service ", name(), " cannot start while its cgroup ", cgroup_->path(), " is frozen"));
+    }
+    absl::SleepFor(absl::Milliseconds(5));
+  }
   absl::Status status = absl::CancelledError("the agent is stopping");
   context_.main_thread->Run([&] { status = StartOnMainThread(); });
   return status;
@@ -117,13 +168,27 @@ absl::Status RunningService::StartOnMainThread() {
   options.folder = service_.cwd().empty() ? context_.folder : Join(context_.folder, service_.cwd());
   options.user = service_.user();
   if (cgroup_) options.cgroups.push_back(cgroup_->path());
-  if (cpu_cgroup_.ok() && cpu_cgroup_->version == 1) options.cgroups.push_back(cpu_cgroup_->folder);
+  for (const auto& [controller, own] : own_) {
+    if (own.cgroup.ok() && own.cgroup->version == 1) options.cgroups.push_back(own.cgroup->folder);
+  }
   absl::StatusOr<Spawned> spawned = Spawn(options);
   if (!spawned.ok()) {
     return absl::Status(spawned.status().code(),
                         absl::StrCat("service ", name(), " cannot start: ", spawned.status().message()));
   }
-  context_.guardian->Watch(spawned->id, cgroup_ ? cgroup_->path() : "");
+  // The kernel ends it with the agent (PR_SET_PDEATHSIG); what it has forked is ended by its group and cgroup.
+  Undo undo;
+  *undo.mutable_service()->mutable_leader() = ToProto(spawned->id);
+  undo.mutable_service()->set_mark(ServiceMark());
+  if (cgroup_) undo.mutable_service()->set_cgroup(cgroup_->path());
+  const absl::StatusOr<uint64_t> pending = context_.journal->Pend(undo);
+  if (!pending.ok()) {
+    TakeBack(undo).IgnoreError();
+    waitpid(spawned->id.pid, nullptr, 0);
+    return pending.status();
+  }
+  if (pending_ != 0) context_.journal->Done(pending_);
+  pending_ = *pending;
   if (reader_.joinable()) {
     stop_reading_ = true;
     reader_.join();
@@ -239,7 +304,7 @@ std::vector<ProcessId> RunningService::Processes() const {
   // Without a cgroup: also what its parent has left behind in the process group.
   for (const pid_t pid : AllPids()) {
     const absl::StatusOr<ProcStat> stat = ReadStat(pid);
-    if (!stat.ok() || stat->group != leader->pid || stat->state == 'Z' || stat->state == 'X') continue;
+    if (!stat.ok() || stat->group != leader->pid || HasEnded(*stat)) continue;
     if (stat->id.start_ticks < leader->start_ticks) continue;
     if (std::find(processes.begin(), processes.end(), stat->id) == processes.end()) processes.push_back(stat->id);
   }
@@ -278,20 +343,20 @@ absl::Status RunningService::Stop() {
   ExpectExit();
   const std::optional<ProcessId> leader = Leader();
   if (leader) {
-    SignalGroup(*leader, SIGTERM);
+    SignalGroup(*leader, ServiceMark(), SIGTERM);
     const int64_t deadline = BootNanos() + absl::ToInt64Nanoseconds(kGrace);
     while (!Processes().empty() && BootNanos() < deadline) {
       Look();
       absl::SleepFor(absl::Milliseconds(5));
     }
-    SignalGroup(*leader, SIGKILL);
+    SignalGroup(*leader, ServiceMark(), SIGKILL);
     for (const ProcessId& process : Processes()) {
       if (IsAlive(process)) kill(process.pid, SIGKILL);
     }
   }
   absl::Status status;
   if (cgroup_) status = cgroup_->Remove();
-  status.Update(RemoveCpuCgroup());
+  status.Update(RemoveOwnCgroups());
   const int64_t deadline = BootNanos() + absl::ToInt64Nanoseconds(kGrace);
   while (leader && BootNanos() < deadline) {
     Look();
@@ -303,7 +368,10 @@ absl::Status RunningService::Stop() {
     if (!left.empty()) {
       status = absl::InternalError(absl::StrCat("service ", name(), ": pid ", left[0].pid, " does not end"));
     }
-    context_.guardian->Forget(*leader);
+    if (status.ok() && pending_ != 0) {
+      context_.journal->Done(pending_);
+      pending_ = 0;
+    }
     absl::MutexLock lock(&mutex_);
     leader_.reset();
   }

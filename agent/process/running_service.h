@@ -2,8 +2,10 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -11,11 +13,11 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "agent/events.h"
-#include "agent/guardian.h"
+#include "agent/journal.h"
 #include "agent/net/netns.h"
 #include "agent/process/cgroup.h"
-#include "agent/process/cpu_cgroup.h"
 #include "agent/process/hold.h"
+#include "agent/process/limit_cgroup.h"
 #include "agent/process/main_thread.h"
 #include "agent/process/proc.h"
 #include "proto/scenario.pb.h"
@@ -29,9 +31,10 @@ class RunningService {
     std::string folder;          // of the scenario
     std::string holder;          // who to name when another run wants the service
     MainThread* main_thread;     // all three outlive the service
-    const Guardian* guardian;
+    Journal* journal;
     Events* events;
-    bool cpu_cgroup = false;  // a CPU fault will act on it: it starts in a cgroup whose limit can be set
+    // Faults will act on these controllers: it starts in cgroups whose limits can be set.
+    std::set<std::string> controllers = {};
   };
   RunningService(const Service& service, Context context);
   ~RunningService();
@@ -45,11 +48,14 @@ class RunningService {
   // The cgroup v2 folder in which the service's processes are; NOT_FOUND without one.
   absl::StatusOr<std::string> CgroupFolder() const;
 
-  // Of a service that squall runs: the cgroup of its own that has the cpu controller. An error says why there is none.
-  const absl::StatusOr<CpuCgroup>& OwnCpuCgroup() const { return cpu_cgroup_; }
+  // Of a service that squall runs: the cgroup of its own that has the controller. An error says why there is none.
+  absl::StatusOr<LimitCgroup> OwnCgroup(const std::string& controller) const;
 
   // For services that squall runs. Start returns once the program executes.
   absl::Status Start();
+  // For services that squall attaches to, once the leader is gone: finds again what its supervisor has started and takes hold of it.
+  // UNAVAILABLE while fewer than `least` processes of it run; then, and on every other error, nothing has changed.
+  absl::Status Reattach(size_t least);
   // Waits until the ready check holds. FAILED_PRECONDITION when it exits before or does not become ready in time, with the
   // end of what it printed.
   absl::Status WaitReady(const std::function<bool()>& cancelled);
@@ -70,8 +76,8 @@ class RunningService {
 
  private:
   absl::Status StartOnMainThread();
-  absl::StatusOr<CpuCgroup> MakeCpuCgroup() const;
-  absl::Status RemoveCpuCgroup();
+  absl::StatusOr<LimitCgroup> MakeOwnCgroup(const std::string& controller);
+  absl::Status RemoveOwnCgroups();
   void ReadOutput(Fd pipe);
   void Tell(ServiceEvent::What what, pid_t pid, std::string message, bool expected);
   std::string LastOutput() const;
@@ -80,7 +86,14 @@ class RunningService {
   const Service service_;
   const Context context_;
   std::optional<Cgroup> cgroup_;
-  absl::StatusOr<CpuCgroup> cpu_cgroup_ = absl::NotFoundError("the service has no cpu cgroup of its own");
+  // By controller. On v1 each has a cgroup of its own, which is taken back by the number; on v2 it is the service's.
+  struct OwnLimits {
+    absl::StatusOr<LimitCgroup> cgroup;
+    Undo undo;
+    uint64_t pending = 0;
+  };
+  std::map<std::string, OwnLimits> own_;
+  uint64_t pending_ = 0;  // of the running service
   Hold hold_;
   std::atomic<bool> exit_expected_ = false;
 

@@ -130,6 +130,7 @@ absl::StatusOr<Spawned> Spawn(const SpawnOptions& options) {
     env["HOME"] = user->home;
   }
   for (const auto& [name, value] : options.env) env[name] = value;
+  const std::string mark = ServiceMark();
 
   Prepared prepared;
   prepared.program = FindProgram(options.argv[0], env["PATH"]);
@@ -138,6 +139,7 @@ absl::StatusOr<Spawned> Spawn(const SpawnOptions& options) {
   }
   std::vector<std::string> assignments;
   for (const auto& [name, value] : env) assignments.push_back(absl::StrCat(name, "=", value));
+  assignments.push_back(mark);
   for (const std::string& argument : options.argv) prepared.argv.push_back(const_cast<char*>(argument.c_str()));
   for (const std::string& assignment : assignments) prepared.envp.push_back(const_cast<char*>(assignment.c_str()));
   prepared.argv.push_back(nullptr);

@@ -47,6 +47,7 @@ Run RunFrom(const std::vector<Standing>& standings, size_t first, size_t needed,
   for (size_t i = first; i < standings.size(); ++i) {
     switch (standings[i]) {
       case Standing::kLeftOut:
+      case Standing::kHungUp:
         continue;
       case Standing::kEmpty:
         return Run::kRefuted;
@@ -70,7 +71,7 @@ std::optional<size_t> RelapseFrom(const std::vector<Standing>& standings, size_t
   size_t in_a_row = 0;
   size_t began = 0;
   for (size_t i = first; i < standings.size(); ++i) {
-    if (standings[i] == Standing::kLeftOut) continue;
+    if (standings[i] == Standing::kLeftOut || standings[i] == Standing::kHungUp) continue;
     if (standings[i] != Standing::kFarOut && standings[i] != Standing::kEmpty) {
       in_a_row = 0;
       continue;

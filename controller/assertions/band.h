@@ -29,6 +29,7 @@ enum class Standing {
   kFarOut,   // outside 1.5 times the band
   kEmpty,    // no request was due: out, and breaks a run
   kLeftOut,  // the machine stood still, and it cannot be told
+  kHungUp,   // so many clients hung up that too few requests are left to tell
 };
 
 Standing StandingOf(const Window& window, const Band& band);
@@ -53,7 +54,7 @@ struct Course {
 
 // A run begins with an in-band window and has `needed` windows, of which at most one is out of band and none
 // is empty. A relapse is three windows in a row far out of band after a run; then another run is needed.
-// Left-out windows are skipped.
+// Windows of which nothing can be told are skipped.
 Course Follow(const std::vector<Standing>& standings, size_t needed);
 
 }  // namespace squall

@@ -123,6 +123,13 @@ TEST(Follow, SkipsWindowsThatAreLeftOut) {
   EXPECT_EQ(course.run_end, 5u);
 }
 
+TEST(Follow, SkipsWindowsInWhichClientsHungUp) {
+  constexpr Standing kHungUp = Standing::kHungUp;
+  EXPECT_EQ(Follow({kIn, kHungUp, kIn, kHungUp, kIn}, 3).recovered, 0u);
+  EXPECT_THAT(Follow({kIn, kIn, kFar, kHungUp, kFar, kHungUp, kFar}, 2).relapses, ElementsAre(2u));
+  EXPECT_EQ(Follow({kHungUp, kHungUp}, 2).pending, std::nullopt);
+}
+
 TEST(Follow, KnowsWhereARunMayStillCome) {
   EXPECT_EQ(Follow({kOut, kIn, kIn}, 3).pending, 1u);
   EXPECT_EQ(Follow({kIn, kOut, kOut}, 3).pending, std::nullopt);

@@ -11,6 +11,7 @@
 #include "controller/assertions/breaker_shape.h"
 #include "controller/assertions/durations.h"
 #include "controller/assertions/words.h"
+#include "controller/process_faults.h"
 
 namespace squall {
 namespace {
@@ -88,10 +89,10 @@ Finding CheckCloses(const BreakerScene& scene, const std::optional<int64_t>& ope
                     std::optional<int64_t>* closed_ns) {
   Finding finding{"closes", Verdict::PASS};
   const std::vector<FaultTime::Part>& parts = scene.time.parts;
-  if (std::any_of(parts.begin(), parts.end(), [](const auto& part) { return LeavesPeerDead(*part.fault); })) {
+  if (std::any_of(parts.begin(), parts.end(), [](const auto& part) { return LeavesDead(*part.fault); })) {
     finding.result = Verdict::INCONCLUSIVE;
     finding.text = "the peer stays dead, so that the breaker has no reason to close";
-    finding.advice = "give the `kill` a `restart_after`";
+    finding.advice = "give the `kill` a `restart_after` or, where it has a supervisor, `supervisor_within`";
     return finding;
   }
   const std::optional<int64_t> next = NextOtherInjection(*scene.timeline, scene.time, scene.over_ns);

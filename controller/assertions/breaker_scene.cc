@@ -82,7 +82,7 @@ BreakerScene WholeOf(const CircuitBreaker& spec, const Timeline& timeline, const
   scene.over_ns = *time.over_ns;
   scene.complete_ns = CompleteUntil(timeline, load);
   if (!timeline.footer) scene.complete_ns = std::min(scene.complete_ns, timeline.last_ns - kDeliveryNs);
-  scene.peer_dead = time.AnyKill();
+  scene.peer_dead = time.AnyDeath();
   scene.cross_host_ns = CrossHostNs(timeline);
   scene.calls_hidden = std::any_of(time.parts.begin(), time.parts.end(),
                                  [](const FaultTime::Part& part) { return HidesCalls(*part.fault); });

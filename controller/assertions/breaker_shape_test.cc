@@ -79,9 +79,10 @@ TEST(BreakerShape, SaysNothingOfCallsThatGoOnAsUsual) {
 }
 
 // 200 requests a second, of whose calls a share is kept back while the fault acts.
-Verdict JudgedStaysClosed(double kept_back, double from = kInjected, double to = kHealed) {
+Verdict JudgedStaysClosed(double kept_back, double from = kInjected, double to = kHealed, bool clients_hang_up = false) {
   TimelineBuilder builder;
   builder.Latency("slow", kInjected, kHealed);
+  if (clients_hang_up) builder.Abandon("left", from, to, 20);
   double owed = 0;
   int calls = 0;
   for (int i = 0; i < 9000; ++i) {
@@ -113,6 +114,13 @@ TEST(BreakerThatStaysClosed, FailsWhenOneWindowOfTenHasFewer) {
   EXPECT_THAT(verdict.reason(), HasSubstr("in 1 of 10 windows"));
   EXPECT_EQ(verdict.first_broken_ns(), TimelineBuilder::Ns(15));
   EXPECT_EQ(JudgedStaysClosed(1, 15, 15.05).result(), Verdict::PASS);
+}
+
+TEST(BreakerThatStaysClosed, IsNotBlamedForCallsOfClientsThatHungUp) {
+  const Verdict verdict = JudgedStaysClosed(0.2, kInjected, kHealed, /*clients_hang_up=*/true);
+  EXPECT_EQ(verdict.result(), Verdict::INCONCLUSIVE);
+  EXPECT_THAT(verdict.reason(), StartsWith("calls may be missing because fault left had clients hang up: calls went below 90 %"));
+  EXPECT_EQ(JudgedStaysClosed(0.05, kInjected, kHealed, /*clients_hang_up=*/true).result(), Verdict::PASS);
 }
 
 TEST(BreakerThatStaysClosed, IsInconclusiveWithOneWindowTooFew) {

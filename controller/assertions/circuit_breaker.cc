@@ -165,6 +165,17 @@ Deciding First(const Findings& found, Verdict::Result result) {
   return {};
 }
 
+// Calls may be missing because clients hung up before they were made, and not because a breaker held them back.
+std::optional<Obstacle> HungUpGate(const BreakerScene& scene, const Finding& finding) {
+  const bool stays = finding.name == "stays closed";
+  if (!stays && finding.name != "closes") return std::nullopt;
+  const std::string fault = HungUpBy(*scene.timeline, scene.load->name(), stays ? scene.begin_ns : scene.over_ns,
+                                     stays ? scene.over_ns : scene.complete_ns);
+  if (fault.empty()) return std::nullopt;
+  return Obstacle{absl::StrCat("calls may be missing because fault ", fault, " had clients hang up: ", finding.text),
+                  "raise its `patience`, so that the calls are made before, or let the faults act one after another"};
+}
+
 void SetFigures(Verdict& verdict, const Finding& finding) {
   verdict.set_measured(finding.measured);
   verdict.set_limit(finding.limit);
@@ -199,6 +210,11 @@ Judgement Conclude(const Findings& found, bool running) {
   AddStates(verdict, found);
   const bool fault_recorded = found.scenes.whole.complete_ns > found.scenes.whole.over_ns;
   if (const Deciding failed = First(found, Verdict::FAIL); failed.finding != nullptr) {
+    if (const auto obstacle = HungUpGate(found.scenes.whole, *failed.finding)) {
+      Judgement judgement = Obstructed({absl::StrCat(failed.lead, obstacle->reason), obstacle->advice}, std::move(verdict));
+      judgement.final = fault_recorded;
+      return judgement;
+    }
     verdict.set_result(Verdict::FAIL);
     verdict.set_reason(absl::StrCat(failed.lead, failed.finding->text));
     verdict.set_first_broken_ns(failed.finding->first_broken_ns);

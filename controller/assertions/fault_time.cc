@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_join.h"
+#include "controller/process_faults.h"
 
 namespace squall {
 namespace {
@@ -18,11 +19,9 @@ std::vector<FaultTime::Part> AllParts(const Timeline& timeline) {
 
 }  // namespace
 
-bool LeavesPeerDead(const Fault& fault) { return fault.has_kill() && !fault.kill().has_restart_after(); }
-
 std::optional<int64_t> OverAt(const Timeline& timeline, const FaultTime::Part& part) {
   if (part.span->healing_not_confirmed) return std::nullopt;
-  if (!LeavesPeerDead(*part.fault)) return part.span->healed_ns;
+  if (!LeavesDead(*part.fault)) return part.span->healed_ns;
   // Its "healed" only means that there is nothing to undo. It acts as long as faults do.
   std::optional<int64_t> over = timeline.PhaseStart(PhaseEvent::RECOVERY);
   if (!over && timeline.footer) over = timeline.footer->at_ns();
@@ -34,8 +33,8 @@ bool FaultTime::AllKills() const {
   return std::all_of(parts.begin(), parts.end(), [](const Part& part) { return part.fault->has_kill(); });
 }
 
-bool FaultTime::AnyKill() const {
-  return std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.fault->has_kill(); });
+bool FaultTime::AnyDeath() const {
+  return std::any_of(parts.begin(), parts.end(), [](const Part& part) { return EndsService(*part.fault); });
 }
 
 std::string FaultTime::Names() const {
@@ -100,6 +99,15 @@ std::optional<int64_t> NextOtherInjection(const Timeline& timeline, const FaultT
     if (!next || *span.injected_ns < *next) next = span.injected_ns;
   }
   return next;
+}
+
+std::string HungUpBy(const Timeline& timeline, absl::string_view load, int64_t from_ns, int64_t to_ns) {
+  for (const FaultTime::Part& part : AllParts(timeline)) {
+    if (!part.fault->has_abandon() || part.fault->abandon().load() != load || !part.span->injected_ns) continue;
+    const int64_t over_ns = OverAt(timeline, part).value_or(INT64_MAX);
+    if (*part.span->injected_ns < to_ns && over_ns > from_ns) return part.span->name;
+  }
+  return "";
 }
 
 std::string OtherActingAt(const Timeline& timeline, const FaultTime& time, int64_t at_ns) {

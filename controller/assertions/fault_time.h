@@ -27,7 +27,8 @@ struct FaultTime {
   int64_t healing_took_ns = 0;
 
   bool AllKills() const;
-  bool AnyKill() const;
+  // One of them ends a whole service.
+  bool AnyDeath() const;
   // "slow", "slow and gone".
   std::string Names() const;
   // Whether the fault is one of the parts.
@@ -36,9 +37,6 @@ struct FaultTime {
 
 // The fault of this name; all faults of the scenario when `name` is empty.
 FaultTime TimeOf(const Timeline& timeline, absl::string_view name);
-
-// A kill that starts nothing again leaves nothing to heal: the peer stays gone.
-bool LeavesPeerDead(const Fault& fault);
 
 // When the fault no longer acted, as for FaultTime::over_ns.
 std::optional<int64_t> OverAt(const Timeline& timeline, const FaultTime::Part& part);
@@ -51,6 +49,9 @@ std::optional<int64_t> FirstInjection(const Timeline& timeline);
 
 // The first injection, after `after_ns`, of a fault that is not one of `time`.
 std::optional<int64_t> NextOtherInjection(const Timeline& timeline, const FaultTime& time, int64_t after_ns);
+
+// The name of a fault that had clients of the load hang up between these times; empty: none.
+std::string HungUpBy(const Timeline& timeline, absl::string_view load, int64_t from_ns, int64_t to_ns);
 
 // The name of a fault, not one of `time`, that acted at `at_ns`; empty: none.
 std::string OtherActingAt(const Timeline& timeline, const FaultTime& time, int64_t at_ns);

@@ -31,6 +31,16 @@ TEST(FaultTime, HasNoPartsForANameThatIsNotThere) {
   EXPECT_FALSE(TimeOf(timeline, "other").injected_ns.has_value());
 }
 
+TEST(FaultTime, KnowsWhoHadClientsHangUp) {
+  TimelineBuilder builder;
+  builder.Latency("slow", 10, 30).Abandon("left", 12, 14, 50);
+  const Timeline timeline = builder.Build();
+  EXPECT_EQ(HungUpBy(timeline, "checkout", Ns(13), Ns(20)), "left");
+  EXPECT_EQ(HungUpBy(timeline, "checkout", Ns(14), Ns(20)), "");
+  EXPECT_EQ(HungUpBy(timeline, "checkout", Ns(11), Ns(12)), "");
+  EXPECT_EQ(HungUpBy(timeline, "browse", Ns(13), Ns(20)), "");
+}
+
 TEST(FaultTime, IsNotOverWhileOneActs) {
   TimelineBuilder builder =
       TimelineBuilder().Latency("one", 12, 20).Latency("two", 10, 18).StillRunningAt(19);
@@ -44,12 +54,24 @@ TEST(FaultTime, OfAKillWithoutRestartLastsAsLongAsFaultsDo) {
   EXPECT_EQ(TimeOf(timeline, "dead").over_ns, Ns(25));
   EXPECT_TRUE(TimeOf(timeline, "dead").AllKills());
   EXPECT_FALSE(TimeOf(timeline, "").AllKills());
-  EXPECT_TRUE(TimeOf(timeline, "").AnyKill());
+  EXPECT_TRUE(TimeOf(timeline, "").AnyDeath());
 }
 
 TEST(FaultTime, OfAKillEndsWithTheRestart) {
   EXPECT_EQ(TimeOf(TimelineBuilder().Kill("gone", 12, 16).Latency("slow", 20, 25).Build(), "gone").over_ns,
             Ns(16));
+}
+
+TEST(FaultTime, OfAKillEndsWithItsSupervisorOrAtOnceWhereOthersLiveOn) {
+  Fault fault;
+  fault.set_name("gone");
+  fault.mutable_kill()->mutable_supervisor_within()->set_seconds(10);
+  EXPECT_EQ(TimeOf(TimelineBuilder().Fired(fault, 12, 15).Latency("slow", 20, 25).Build(), "gone").over_ns, Ns(15));
+  fault.mutable_kill()->clear_supervisor_within();
+  fault.mutable_kill()->set_count(1);
+  const Timeline timeline = TimelineBuilder().Fired(fault, 12, 12).Latency("slow", 20, 25).Build();
+  EXPECT_EQ(TimeOf(timeline, "gone").over_ns, Ns(12));
+  EXPECT_FALSE(TimeOf(timeline, "gone").AnyDeath());
 }
 
 TEST(FaultTime, TellsHowLongHealingTook) {

@@ -8,9 +8,11 @@
 #include "base/text.h"
 #include "controller/assertions/direct_traffic.h"
 #include "controller/assertions/durations.h"
+#include "controller/assertions/load_evidence.h"
 #include "controller/assertions/network_evidence.h"
+#include "controller/assertions/process_evidence.h"
 #include "controller/assertions/words.h"
-#include "controller/network_faults.h"
+#include "controller/fault_group.h"
 
 namespace squall {
 namespace {
@@ -33,39 +35,11 @@ std::optional<Obstacle> InjectionGate(const Timeline& timeline, const FaultSpan&
   return Obstacle{absl::StrCat("fault ", span.name, " is not injected yet"), ""};
 }
 
-// A quota that was never used up held nothing back. Burners that had less than half of what they wanted loaded nothing.
-std::optional<Obstacle> CpuGate(const Fault& fault, const Evidence& evidence) {
-  const std::string& service = fault.cpu().service();
-  if (fault.cpu().how_case() == Cpu::kQuota) {
-    if (evidence.throttled_ns() > 0) return std::nullopt;
-    return Obstacle{absl::StrCat("fault ", fault.name(), " held nothing back: ", service, " was never throttled, and used ",
-                                 HumanPercent(evidence.achieved_percent()), " of what it might of the ",
-                                 HumanPercent(evidence.requested_percent()), " that it was left"),
-                    "lower `quota`, or raise `rate`, so that the service wants more than it is left"};
-  }
-  if (evidence.burned_ns() > 0 && 2 * evidence.achieved_percent() >= evidence.requested_percent()) return std::nullopt;
-  return Obstacle{absl::StrCat("fault ", fault.name(), " did not act as asked: its burners used ",
-                               HumanPercent(evidence.achieved_percent()), " of their cores, and ",
-                               HumanPercent(evidence.requested_percent()), " was asked for"),
-                  absl::StrCat("lower `load`, or run where less else wants the cores; in a cgroup with a quota, ", service,
-                               " and the burners share it")};
-}
-
 // What stands in the way of believing that the fault fired.
 std::optional<Obstacle> EvidenceGate(const Fault& fault, const Evidence& evidence) {
   switch (GroupOf(fault)) {
     case FaultGroup::kNetwork:
       return NetworkGate(fault, evidence);
-    case FaultGroup::kKill:
-      if (evidence.signalled() > 0 && evidence.gone() == evidence.signalled()) return std::nullopt;
-      if (evidence.signalled() == 0) {
-        return Obstacle{absl::StrCat("fault ", fault.name(), " touched nothing: no process of ",
-                                     fault.kill().service(), " was there to be killed"),
-                        "check that the service still runs when the fault begins"};
-      }
-      return Obstacle{absl::StrCat("fault ", fault.name(), ": only ", evidence.gone(), " of ",
-                                   evidence.signalled(), " signalled processes went away"),
-                      "use `signal: SIGKILL`, or let the service end on this signal"};
     case FaultGroup::kDns:
       if (!evidence.answered().empty()) return std::nullopt;
       return Obstacle{
@@ -77,8 +51,10 @@ std::optional<Obstacle> EvidenceGate(const Fault& fault, const Evidence& evidenc
           "check the names as they are asked, search domains included; otherwise the service keeps addresses or connections "
           "(a cache, a pool: raise `for` beyond the records' TTL), or finds the name in /etc/hosts or through a "
           "daemon over a unix socket (nscd, systemd-resolved)"};
-    case FaultGroup::kCpu:
-      return CpuGate(fault, evidence);
+    case FaultGroup::kProcess:
+      return ProcessGate(fault, evidence);
+    case FaultGroup::kLoad:
+      return LoadGate(fault, evidence);
     case FaultGroup::kNone:
       break;
   }

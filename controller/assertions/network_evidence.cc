@@ -97,6 +97,13 @@ std::string Acted(const Fault& fault, const Evidence& evidence) {
     case Fault::kKill:
     case Fault::kDns:
     case Fault::kCpu:
+    case Fault::kPause:
+    case Fault::kMemory:
+    case Fault::kDisk:
+    case Fault::kFds:
+    case Fault::kPids:
+    case Fault::kAbandon:
+    case Fault::kSurge:
     case Fault::KIND_NOT_SET:
       break;
   }

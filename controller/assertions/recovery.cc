@@ -11,6 +11,7 @@
 #include "controller/assertions/gates.h"
 #include "controller/assertions/verdicts.h"
 #include "controller/assertions/words.h"
+#include "controller/plan.h"
 
 namespace squall {
 namespace {
@@ -71,11 +72,22 @@ struct Aftermath {
   }
 };
 
+int64_t CountOf(Standing standing, const std::vector<Standing>& standings, size_t count) {
+  return std::count(standings.begin(), standings.begin() + static_cast<int64_t>(count), standing);
+}
 int64_t LeftOut(const std::vector<Standing>& standings, size_t count) {
-  return std::count(standings.begin(), standings.begin() + static_cast<int64_t>(count), Standing::kLeftOut);
+  return CountOf(Standing::kLeftOut, standings, count);
 }
 
-bool IsOut(Standing standing) { return standing != Standing::kIn && standing != Standing::kLeftOut; }
+bool IsOut(Standing standing) {
+  return standing != Standing::kIn && standing != Standing::kLeftOut && standing != Standing::kHungUp;
+}
+
+// What a fault had clients hang up on says nothing of the service, and without it too little is left.
+bool IsHungUp(const Window& window, int64_t length_ns, const Timeline& timeline, const Load& load) {
+  return window.abandoned > 0 && window.requests < kRequestsInWindow &&
+         !HungUpBy(timeline, load.name(), window.begin_ns, window.begin_ns + length_ns).empty();
+}
 
 Aftermath Observe(const Recovery& spec, const Timeline& timeline, const Load& load, const Baseline& baseline,
                   const Stalls& stalls, const Clock& clock) {
@@ -103,6 +115,7 @@ Aftermath Observe(const Recovery& spec, const Timeline& timeline, const Load& lo
         const Window without = cut(window.begin_ns, 1, LeaveOut::kTouchedByStall, *stalls.WithSlight()).front();
         if (without.left_out || StandingOf(without, aftermath.band) == Standing::kIn) standing = Standing::kLeftOut;
       }
+      if (IsHungUp(window, baseline.window_ns, timeline, load)) standing = Standing::kHungUp;
       aftermath.standings.push_back(standing);
     }
   }
@@ -239,6 +252,19 @@ void ConcludeNotRecovered(Verdict& verdict, const Aftermath& aftermath, const Ti
   verdict.set_reason(reason);
 }
 
+// Whether it recovered in time cannot be told of windows in which clients hung up.
+std::optional<Obstacle> HungUpGate(const Aftermath& aftermath, const Timeline& timeline, const Load& load) {
+  const size_t decisive = aftermath.Decisive();
+  const int64_t hung_up = CountOf(Standing::kHungUp, aftermath.standings, decisive);
+  if (hung_up == 0) return std::nullopt;
+  const std::string fault = HungUpBy(timeline, load.name(), aftermath.clock.start_ns,
+                                     aftermath.clock.start_ns + aftermath.After(decisive));
+  return Obstacle{absl::StrCat("fault ", fault, " had so many clients hang up in ", Grouped(hung_up), " of ",
+                               Counted(static_cast<int64_t>(decisive), "window"), " that fewer than ", kRequestsInWindow,
+                               " requests are left to judge each of them by"),
+                  "lower its `share` or raise `rate`, or count the time from healing (`since: heal`)"};
+}
+
 // Why the windows do not suffice yet, or never will.
 Obstacle NotEnough(const Aftermath& aftermath, const Timeline& timeline) {
   const std::string seen = absl::StrCat(Counted(static_cast<int64_t>(aftermath.windows.size()), "window"),
@@ -316,6 +342,13 @@ Judgement JudgeRecovery(const Recovery& spec, const Timeline& timeline, const St
     final = timeline.footer || aftermath.windows.size() >= aftermath.Horizon();
   }
   if (verdict.result() == Verdict::FAIL) {
+    if (const auto obstacle = HungUpGate(aftermath, timeline, *load)) {
+      verdict.clear_first_broken_ns();
+      verdict.clear_examples();
+      Judgement judgement = Obstructed(*obstacle, verdict);
+      judgement.final = final;
+      return judgement;
+    }
     if (const std::string other = OtherActingAt(timeline, time, aftermath.clock.start_ns); !other.empty()) {
       verdict.clear_first_broken_ns();
       verdict.clear_examples();

@@ -270,6 +270,84 @@ TEST(Recovery, CountsFromTheInjectionWhereAsked) {
   EXPECT_EQ(Judged(BadFor(0), spec).reason(), "back in band 10.0 s after the injection (limit 10 s)");
 }
 
+// Clients hang up from 12 s to 22 s, on each of `on` requests but one, and that one gets `other`; later all get `later`.
+TimelineBuilder HungUp(int on, Reply other, Reply later = kWell) {
+  TimelineBuilder builder;
+  builder.Abandon("left", 12, 22, 100).Answer(0, 12, kWell).Answer(22, 50, later);
+  return builder.Answer(12, 22, [=](double at) {
+    return static_cast<int>(at / TimelineBuilder::kEverySeconds + 0.5) % on == 0 ? other : Reply{50, ABANDONED, 0};
+  });
+}
+
+TEST(RecoveryWhileClientsHangUp, IsJudgedByThoseWhoStay) {
+  Recovery spec = Within10s();
+  spec.set_since(Recovery::SINCE_INJECT);
+  EXPECT_EQ(Judged(HungUp(2, kWell), spec).reason(), "in band from the first window after the injection (limit 10 s)");
+  spec.mutable_within()->set_seconds(5);
+  const Verdict verdict = Judged(HungUp(2, kFallback), spec);
+  EXPECT_EQ(verdict.result(), Verdict::FAIL);
+  EXPECT_THAT(verdict.reason(), HasSubstr("goodput 0 % of baseline"));
+}
+
+TEST(RecoveryWhileClientsHangUp, CountsThemNeitherForNorAgainstTheService) {
+  // Ten requests a window stay, or none: too few, whatever became of them.
+  for (const TimelineBuilder& builder : {HungUp(20, kWell), HungUp(20, kFallback), HungUp(5000, kWell)}) {
+    Recovery spec = Within10s();
+    EXPECT_EQ(Judged(builder, spec).reason(), "in band from the first window after healing (limit 10 s)");
+    spec.set_since(Recovery::SINCE_INJECT);
+    EXPECT_EQ(Judged(builder, spec).reason(), "back in band 10.0 s after the injection (limit 10 s)");
+    spec.mutable_within()->set_seconds(5);
+    const Verdict verdict = Judged(builder, spec);
+    EXPECT_EQ(verdict.result(), Verdict::INCONCLUSIVE);
+    EXPECT_THAT(verdict.reason(), HasSubstr("fault left had so many clients hang up in 10 of 20 windows that fewer than 20"));
+    EXPECT_THAT(verdict.advice(), HasSubstr("`share`"));
+    EXPECT_THAT(verdict.examples(), IsEmpty());
+  }
+}
+
+TEST(RecoveryWhileClientsHangUp, TellsOfAServiceThatDoesNotComeBackAfterwards) {
+  const Verdict verdict = Judged(HungUp(5000, kWell, Reply{2000, TIMED_OUT, 0}));
+  EXPECT_EQ(verdict.result(), Verdict::FAIL);
+  EXPECT_THAT(verdict.reason(), HasSubstr("still out of band 10 s after healing"));
+}
+
+TEST(RecoveryWhileClientsHangUp, BlamesAServiceOfWhichTheRunItselfAbandonedAll) {
+  TimelineBuilder builder;
+  builder.Latency("slow", 12, 22).Answer(0, 12, kWell).Answer(12, 22, kFallback).Answer(22, 50, Reply{1000, ABANDONED, 0});
+  EXPECT_EQ(Judged(builder).result(), Verdict::FAIL);
+}
+
+// Three times the load from 12 s to 22 s, of which two thirds end so; then so it goes on until 50 s.
+TimelineBuilder Surged(Reply extra, Reply later) {
+  TimelineBuilder builder;
+  builder.Surge("sale", 12, 22, 3).Answer(0, 12, kWell).Answer(12, 22, kWell).Answer(22, 50, later);
+  for (int i = 0; i < 4000; ++i) builder.Add(12.0001 + i * 0.0025, extra);
+  return builder;
+}
+
+TEST(RecoveryFromASurge, DoesNotCountWhatTheSurgeItselfCost) {
+  // Rejected, and answered or given up long after it was over.
+  for (const Reply extra : {Reply{10, REJECTED, 429}, Reply{2000, TIMED_OUT, 0}, Reply{1900, ERROR, 503}}) {
+    const Verdict verdict = Judged(Surged(extra, kWell));
+    EXPECT_EQ(verdict.result(), Verdict::PASS);
+    EXPECT_EQ(verdict.reason(), "in band from the first window after healing (limit 10 s)");
+  }
+}
+
+TEST(RecoveryFromASurge, FailsWhenTheServiceStaysOverloadedWithItsUsualLoad) {
+  const Verdict verdict = Judged(Surged(Reply{2000, TIMED_OUT, 0}, Reply{1500, OK}));
+  EXPECT_EQ(verdict.result(), Verdict::FAIL);
+  EXPECT_THAT(verdict.reason(), HasSubstr("still out of band 10 s after healing: p95 1.5 s (at most 15 ms)"));
+}
+
+TEST(RecoveryFromASurge, CountsFromTheInjectionAsSharesOfWhatWasSent) {
+  Recovery spec = Within10s();
+  spec.set_since(Recovery::SINCE_INJECT);
+  EXPECT_EQ(Judged(Surged(kWell, kWell), spec).reason(), "in band from the first window after the injection (limit 10 s)");
+  spec.mutable_within()->set_seconds(5);
+  EXPECT_EQ(Judged(Surged(Reply{10, REJECTED, 429}, kWell), spec).result(), Verdict::FAIL);
+}
+
 TEST(Recovery, EndsAtTheNextFault) {
   TimelineBuilder builder;
   builder.Latency("one", 12, 22).Latency("two", 40, 50);

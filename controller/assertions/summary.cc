@@ -11,10 +11,12 @@
 #include "controller/assertions/durations.h"
 #include "controller/assertions/gates.h"
 #include "controller/assertions/judge.h"
+#include "controller/assertions/load_evidence.h"
 #include "controller/assertions/network_evidence.h"
+#include "controller/assertions/process_evidence.h"
 #include "controller/assertions/words.h"
 #include "controller/exit_code.h"
-#include "controller/network_faults.h"
+#include "controller/fault_group.h"
 #include "controller/placement.h"
 #include "controller/plan.h"
 
@@ -23,8 +25,9 @@ namespace {
 
 bool HealingOpen(const Fault& fault, const FaultSpan& span) {
   if (span.healing_not_confirmed) return true;
-  // Nothing has to be undone of a kill.
-  return span.injected_ns && !span.healed_ns && !fault.has_kill();
+  if (!span.injected_ns || span.healed_ns) return false;
+  // Nothing has to be undone of a kill; whether a supervisor has done what is its part has to be seen.
+  return !fault.has_kill() || fault.kill().has_supervisor_within();
 }
 
 // The fault was with an agent on another host that was lost: it heals by itself, and nobody can ask it.
@@ -37,6 +40,10 @@ bool WentWithItsAgent(const Timeline& timeline, const Fault& fault) {
 
 bool AllHealed(const Timeline& timeline) {
   if (timeline.footer && timeline.footer->not_healed_size() > 0) return false;
+  if (timeline.footer && std::any_of(timeline.footer->host_changes().begin(), timeline.footer->host_changes().end(),
+                                     [](const HostChange& change) { return change.by_squall(); })) {
+    return false;
+  }
   for (const Fault& fault : timeline.header.scenario().faults()) {
     const FaultSpan* span = timeline.FindFault(fault.name());
     if (span != nullptr && HealingOpen(fault, *span) && !WentWithItsAgent(timeline, fault)) return false;
@@ -81,27 +88,6 @@ Verdict::Result Worst(const RunResult& run) {
   return worst;
 }
 
-std::string KillSeen(const Evidence& evidence) {
-  std::string seen = absl::StrCat(Grouped(evidence.gone()), " of ", Grouped(evidence.signalled()),
-                                  evidence.signalled() == 1 ? " process gone" : " processes gone");
-  if (evidence.restarts() == 1) seen += ", started again once";
-  if (evidence.restarts() > 1)
-    absl::StrAppend(&seen, ", started again ", Grouped(evidence.restarts()), " times");
-  return seen;
-}
-
-std::string CpuSeen(const Cpu& cpu, const Evidence& evidence) {
-  const std::string asked = HumanPercent(evidence.requested_percent());
-  const std::string achieved = HumanPercent(evidence.achieved_percent());
-  if (cpu.how_case() == Cpu::kQuota) {
-    return absl::StrCat(evidence.throttled_ns() > 0 ? absl::StrCat("throttled for ", Tenths(evidence.throttled_ns()), " in all")
-                                                    : "never throttled",
-                        "; used ", achieved, " of what it might, ", asked, " was left");
-  }
-  return absl::StrCat(Tenths(evidence.burned_ns()), " of processor time burned; achieved ", achieved, " of ", asked,
-                      " asked");
-}
-
 // "412 queries answered so: 206 for recommend.test A, 206 for recommend.test AAAA".
 std::string DnsSeen(const Evidence& evidence) {
   constexpr size_t kMostNamed = 4;
@@ -139,14 +125,14 @@ std::string Seen(const Fault& fault, const FaultSpan& span) {
     case FaultGroup::kNetwork:
       seen = NetworkSeen(fault, span.evidence);
       break;
-    case FaultGroup::kKill:
-      seen = KillSeen(span.evidence);
-      break;
     case FaultGroup::kDns:
       seen = DnsSeen(span.evidence);
       break;
-    case FaultGroup::kCpu:
-      seen = CpuSeen(fault.cpu(), span.evidence);
+    case FaultGroup::kProcess:
+      seen = ProcessSeen(fault, span.evidence);
+      break;
+    case FaultGroup::kLoad:
+      seen = LoadSeen(fault, span.evidence);
       break;
     case FaultGroup::kNone:
       break;
@@ -182,16 +168,6 @@ std::string DelayNote(const Fault& fault, const FaultSpan& span) {
   return absl::StrCat("fault ", fault.name(), " did not act as asked: half of what it held back waited ",
                       Tenths(evidence.achieved_p50_ns()), " or longer, and ",
                       HumanNanos(evidence.requested_ns()), " was asked for");
-}
-
-// Others wanted the cores as well, and the scheduler gave burners less than they wanted.
-std::string LoadNote(const Fault& fault, const FaultSpan& span) {
-  const Evidence& evidence = span.evidence;
-  if (fault.cpu().how_case() != Cpu::kLoad || evidence.burned_ns() <= 0) return "";
-  if (evidence.achieved_percent() >= 0.95 * evidence.requested_percent()) return "";
-  return absl::StrCat("fault ", fault.name(), ": its burners used ", HumanPercent(evidence.achieved_percent()),
-                      " of their cores instead of ", HumanPercent(evidence.requested_percent()),
-                      ", because others wanted them too");
 }
 
 std::string StallNote(const Timeline& timeline) {
@@ -246,7 +222,7 @@ std::vector<std::string> Notes(const Timeline& timeline) {
   for (const Load& load : scenario.load()) add(GeneratorNote(timeline, load, stalls));
   for (const Fault& fault : scenario.faults()) {
     if (const FaultSpan* span = timeline.FindFault(fault.name())) add(DelayNote(fault, *span));
-    if (const FaultSpan* span = timeline.FindFault(fault.name())) add(LoadNote(fault, *span));
+    if (const FaultSpan* span = timeline.FindFault(fault.name())) add(ProcessNote(fault, span->evidence));
   }
   for (const auto& [edge, stats] : timeline.edge_stats) {
     if (stats.empty()) continue;
@@ -288,6 +264,8 @@ RunResult Summarize(const Timeline& timeline) {
     run.set_ending(timeline.footer->ending());
     run.set_ending_reason(timeline.footer->reason());
     *run.mutable_not_healed() = timeline.footer->not_healed();
+    *run.mutable_digested_hosts() = timeline.footer->digested_hosts();
+    *run.mutable_host_changes() = timeline.footer->host_changes();
   } else {
     run.set_ending(Footer::HARNESS_FAILED);
     run.set_ending_reason("the timeline has no end");

@@ -78,6 +78,17 @@ TEST(Summary, TakesHealingThatIsNotConfirmedOverEverything) {
   EXPECT_THAT(Summarize(timeline).not_healed(), ElementsAre("rm /run/left"));
 }
 
+TEST(Summary, TakesAHostThatSquallLeftChangedForNotHealedAndTellsOfTheOthersOnly) {
+  Timeline timeline = Ran(kPasses).Build();
+  (*timeline.footer->add_digested_hosts()->mutable_compared())["cgroups"] = 3;
+  timeline.footer->add_host_changes()->set_name("/sys/fs/cgroup/session-7.scope");
+  EXPECT_EQ(Summarize(timeline).exit_code(), 0);
+  EXPECT_EQ(Summarize(timeline).host_changes_size(), 1);
+  EXPECT_EQ(Summarize(timeline).digested_hosts(0).compared().at("cgroups"), 3);
+  timeline.footer->mutable_host_changes(0)->set_by_squall(true);
+  EXPECT_EQ(Summarize(timeline).exit_code(), 5);
+}
+
 TEST(Summary, TakesAFaultThatWentWithItsAgentAsTheHarnessFailing) {
   TimelineBuilder builder = Ran(kPasses).End(Footer::HARNESS_FAILED);
   builder.Event("slow", FaultEvent::HEALED).set_state(FaultEvent::HEALING);
@@ -96,6 +107,18 @@ TEST(Summary, NeedsNoHealingOfAKill) {
   TimelineBuilder builder = Ran(kPasses).Kill("dead", 24, -1);
   builder.Event("dead", FaultEvent::HEALED).set_state(FaultEvent::HEALING);
   EXPECT_NE(Exit(builder), 5);
+}
+
+// Whether the service is back is part of what it is about.
+TEST(Summary, NeedsASupervisorToBringBackWhatItMust) {
+  Fault fault;
+  fault.set_name("gone");
+  fault.mutable_kill()->set_service("recommend");
+  fault.mutable_kill()->mutable_supervisor_within()->set_seconds(10);
+  TimelineBuilder builder = Ran(kPasses).Fired(fault, 24, 26);
+  EXPECT_NE(Exit(builder), 5);
+  builder.Event("gone", FaultEvent::HEALED).set_state(FaultEvent::HEALING);
+  EXPECT_EQ(Exit(builder), 5);
 }
 
 TEST(Summary, TakesAFailedInjectionAsTheHarnessFailing) {

@@ -154,6 +154,39 @@ class TimelineBuilder {
     return Span(name, injected, healed, evidence);
   }
 
+  // Any fault, with this evidence and confirmed healing.
+  TimelineBuilder& Fired(const Fault& fault, double injected, double healed, const Evidence& evidence = {}) {
+    *scenario.add_faults() = fault;
+    return Span(fault.name(), injected, healed, evidence);
+  }
+
+  // So many percent of the clients of checkout hang up.
+  TimelineBuilder& Abandon(const std::string& name, double injected, double healed, double share) {
+    Fault* fault = scenario.add_faults();
+    fault->set_name(name);
+    fault->mutable_abandon()->set_load("checkout");
+    fault->mutable_abandon()->set_share(share);
+    fault->mutable_abandon()->mutable_patience()->set_nanos(50'000'000);
+    Evidence evidence;
+    evidence.set_requests(2000);
+    evidence.set_abandoned(static_cast<int64_t>(20 * share));
+    return Span(name, injected, healed, evidence);
+  }
+
+  // The load of checkout times so much, as asked.
+  TimelineBuilder& Surge(const std::string& name, double injected, double healed, double times) {
+    Fault* fault = scenario.add_faults();
+    fault->set_name(name);
+    fault->mutable_surge()->set_load("checkout");
+    fault->mutable_surge()->set_times(times);
+    fault->mutable_for_()->set_seconds(static_cast<int64_t>(healed - injected));
+    Evidence evidence;
+    evidence.set_base_rate(200);
+    evidence.set_requested_requests_rate(200 * times);
+    evidence.set_achieved_requests_rate(200 * times);
+    return Span(name, injected, healed, evidence);
+  }
+
   // Each request that is due in [from, to) gets the reply.
   TimelineBuilder& Answer(double from, double to, const std::function<Reply(double)>& reply) {
     const auto first = static_cast<int64_t>(from / kEverySeconds + 0.5);

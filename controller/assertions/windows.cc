@@ -67,7 +67,10 @@ std::vector<Window> CutWindows(absl::Span<const Request> requests, int64_t begin
     bool missing = false;
     latencies.clear();
     for (; next != requests.end() && next->intended_ns < end_ns; ++next) {
-      if (next->outcome == ABANDONED) continue;
+      if (next->outcome == ABANDONED) {
+        ++window.abandoned;
+        continue;
+      }
       const int64_t until_ns = leave_out == LeaveOut::kDueInStall ? next->intended_ns : next->end_ns;
       if (SentLate(*next) || stalls.Touch(next->intended_ns, until_ns)) {
         window.stalled = missing = true;

@@ -9,13 +9,14 @@
 
 namespace squall {
 
-// What became of the requests that were due in a window. Requests that the run abandoned are left out, those that were sent late, and
-// those that LeaveOut says.
+// What became of the requests that were due in a window. Abandoned requests are left out, those that were sent late, and those that
+// LeaveOut says.
 struct Window {
   int64_t begin_ns = 0;
   int64_t requests = 0;
   int64_t ok = 0;
   int64_t errors = 0;
+  int64_t abandoned = 0;
   int64_t waited = 0;  // requests that were answered or given up: the latencies are theirs
   int64_t p50_ns = 0;
   int64_t p95_ns = 0;

@@ -16,5 +16,6 @@ void AddInject(CLI::App& app, int& exit_code);
 void AddStatus(CLI::App& app, int& exit_code);
 void AddHeal(CLI::App& app, int& exit_code);
 void AddAgents(CLI::App& app, int& exit_code);
+void AddDoctor(CLI::App& app, int& exit_code);
 
 }  // namespace squall

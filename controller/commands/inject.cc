@@ -198,6 +198,10 @@ void AddInject(CLI::App& app, int& exit_code) {
     std::vector<std::string> kinds;
     for (const FieldDescriptor* kind : FaultKinds()) kinds.push_back(YamlName(*kind));
     const std::vector<std::string> others = inject->remaining();
+    if (!others.empty() && NeedsALoad(others[0])) {
+      throw CLI::ValidationError(absl::StrCat(others[0], " acts on the load of a run, and by hand there is none; write a scenario: squall explain ",
+                                              others[0]));
+    }
     if (!others.empty()) {
       throw CLI::ValidationError(absl::StrCat("unknown fault ", Quoted(others[0]), "; ", Suggestion(others[0], kinds)));
     }

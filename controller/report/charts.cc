@@ -105,7 +105,7 @@ std::string RequestsFigure(const std::string& name, const std::string& id, const
                                    {"rejected", "layer-rejected", Thousands(load.total_rejected)},
                                    {"errors", "layer-errors", Thousands(load.total_errors)}};
   if (load.total_abandoned > 0) {
-    items.push_back({"abandoned at the end", "layer-other", Thousands(load.total_abandoned)});
+    items.push_back({"abandoned", "layer-other", Thousands(load.total_abandoned)});
   }
   return Figure(absl::StrCat("Requests: ", name), absl::StrCat("per second", StepNote(frame.bins)),
                 Legend(items), RenderChart(chart, frame, ChartSize()));

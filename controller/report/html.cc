@@ -20,6 +20,7 @@ namespace {
 
 constexpr size_t kMostEvents = 300;
 constexpr size_t kMostCauses = 4;
+constexpr size_t kMostChanges = 50;
 
 // Why the run did not pass, for those who read no further.
 std::string Causes(const RunResult& result) {
@@ -200,6 +201,33 @@ std::string EventsHtml(const Timeline& timeline) {
   return absl::StrCat(out, "</section>\n");
 }
 
+std::string Host(const RunResult& result) {
+  const std::vector<std::string> words = HostWords(result);
+  if (words.empty()) return "";
+  std::string out = "<section><h2>The host, before and after</h2>\n";
+  for (const std::string& line : words) absl::StrAppend(&out, "<p>", Prose(Sentence(line)), "</p>\n");
+  if (result.host_changes().empty()) return absl::StrCat(out, "</section>\n");
+  absl::StrAppend(&out, "<table role=\"table\" class=\"stacks\">",
+                  Heads({"What", "Before", "After", "By", "What puts it back"}), "<tbody role=\"rowgroup\">");
+  const int shown = std::min<int>(result.host_changes_size(), static_cast<int>(kMostChanges));
+  for (int i = 0; i < shown; ++i) {
+    const HostChange& change = result.host_changes(i);
+    const auto state = [](const std::string& text) { return text.empty() ? std::string("was not there") : text; };
+    absl::StrAppend(&out, "<tr role=\"row\">",
+                    Cell("What", Prose(absl::StrCat(change.agent().empty() ? "" : absl::StrCat(change.agent(), ": "), change.kind(), " ",
+                                                    change.name())),
+                         "lead"),
+                    Cell("Before", Prose(state(change.before()))),
+                    Cell("After", Prose(change.after().empty() ? "is gone" : change.after())),
+                    Cell("By", change.by_squall() ? "<b>squall</b>" : "others"), Cell("What puts it back", Prose(change.command())), "</tr>\n");
+  }
+  absl::StrAppend(&out, "</tbody></table>");
+  if (result.host_changes_size() > shown) {
+    absl::StrAppend(&out, "<p class=\"none\">", Thousands(result.host_changes_size() - shown), " more are in verdicts.json.</p>");
+  }
+  return absl::StrCat(out, "</section>\n");
+}
+
 std::string Notes(const RunResult& result) {
   if (result.notes().empty()) return "";
   std::string out = "<section><h2>Notes</h2><ul class=\"notes\">";
@@ -246,7 +274,7 @@ std::string HtmlReport(const RunResult& result, const Timeline& timeline) {
       &out,
       "<section><h2>What happened</h2>\n<p class=\"hint\">The charts scroll sideways, all at once.</p>\n",
       ChartsHtml(result, timeline), "</section>\n");
-  absl::StrAppend(&out, EventsHtml(timeline), Notes(result), ScenarioHtml(timeline), kAgain,
+  absl::StrAppend(&out, EventsHtml(timeline), Host(result), Notes(result), ScenarioHtml(timeline), kAgain,
                   "</main>\n</body>\n</html>\n");
   return out;
 }

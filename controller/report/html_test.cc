@@ -240,5 +240,22 @@ TEST(HtmlReport, WarnsFirstOfWhatMayStillBeThere) {
   EXPECT_THAT(html, HasSubstr("NOT HEALED"));
 }
 
+TEST(HtmlReport, ListsWhatIsNotAsItWasOnTheHost) {
+  SampleRun run = MakeSampleRun();
+  (*run.result.add_digested_hosts()->mutable_compared())["cgroups"] = 12;
+  HostChange& change = *run.result.add_host_changes();
+  change.set_kind("cgroup limit");
+  change.set_name("/sys/fs/cgroup/shop/<cpu.max>");
+  change.set_before("max 100000");
+  change.set_after("20000 100000");
+  change.set_by_squall(true);
+  change.set_command("echo 'max 100000' > cpu.max");
+  const std::string html = HtmlReport(run.result, run.timeline);
+  const Page page(html);
+  EXPECT_THAT(html, HasSubstr("host NOT as before, 1 change of squall"));
+  EXPECT_THAT(html, HasSubstr("/sys/fs/cgroup/shop/&lt;cpu.max&gt;"));
+  EXPECT_THAT(html, HasSubstr("<b>squall</b>"));
+}
+
 }  // namespace
 }  // namespace squall

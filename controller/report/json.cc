@@ -2,10 +2,15 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "controller/report/escape.h"
 #include "controller/report/report.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "google/protobuf/message.h"
 #include "google/protobuf/util/json_util.h"
+#include "google/protobuf/util/type_resolver_util.h"
 
 namespace squall {
 namespace {
@@ -42,9 +47,20 @@ std::string JsonText(const google::protobuf::Message& message, bool lines) {
   options.add_whitespace = lines;
   options.always_print_primitive_fields = true;
   options.preserve_proto_field_names = true;
+  // Maps in the order of their keys: the same message gives the same text.
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    valid->SerializePartialToCodedStream(&coded);
+  }
+  static google::protobuf::util::TypeResolver* const kTypes = google::protobuf::util::NewTypeResolverForDescriptorPool(
+      "type.googleapis.com", google::protobuf::DescriptorPool::generated_pool());
   std::string json;
   // Printing into memory fails only for text that is not UTF-8 and for descriptors that are not linked in.
-  const auto status = google::protobuf::util::MessageToJsonString(*valid, &json, options);
+  const auto status = google::protobuf::util::BinaryToJsonString(
+      kTypes, absl::StrCat("type.googleapis.com/", message.GetDescriptor()->full_name()), bytes, &json, options);
   return status.ok() ? json : "{}\n";
 }
 

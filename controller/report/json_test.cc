@@ -1,5 +1,6 @@
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "controller/report/report.h"
 #include "controller/report/sample.h"
 #include "gmock/gmock.h"
@@ -35,6 +36,16 @@ TEST(JsonReport, SurvivesTextThatIsNotUtf8) {
   ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(JsonReport(result), &read).ok());
   EXPECT_EQ(read.verdicts(0).reason(), "a\uFFFDz");
   EXPECT_EQ(read.notes(0), "\uFFFD");
+}
+
+TEST(JsonReport, IsTheSameEveryTimeThoughMapsHaveNoOrder) {
+  const auto text = [](bool backwards) {
+    RunResult result;
+    auto& compared = *result.add_digested_hosts()->mutable_compared();
+    for (int i = 0; i < 40; ++i) compared[absl::StrCat("kind ", backwards ? 39 - i : i)] = 1;
+    return JsonReport(result);
+  };
+  for (int i = 0; i < 10; ++i) ASSERT_EQ(text(true), text(false));
 }
 
 }  // namespace

@@ -208,6 +208,9 @@ class TextPage {
       Heading("NOT CONFIRMED AS UNDONE");
       for (const std::string& item : result.not_healed()) Paragraph("  ✗ ", item, kRed);
     }
+    const std::vector<std::string> host = HostWords(result);
+    if (!host.empty()) Line("");
+    for (const std::string& line : host) Paragraph("", line, kDim);
     if (!result.notes().empty()) {
       Heading("NOTES");
       for (const std::string& note : result.notes()) Paragraph("  • ", note);

@@ -129,6 +129,25 @@ TEST(TextReport, ShoutsAboutWhatMayStillBeThere) {
   EXPECT_THAT(text, HasSubstr("NOT CONFIRMED AS UNDONE\n  ✗ tc qdisc del dev lo root\n"));
 }
 
+TEST(TextReport, SaysThatTheHostIsAsBeforeAndWhatOthersDidInALineEach) {
+  RunResult result;
+  DigestedHost& host = *result.add_digested_hosts();
+  (*host.mutable_compared())["cgroups"] = 12;
+  (*host.mutable_compared())["files"] = 3;
+  (*host.mutable_compared())["nftables tables"] = 0;
+  EXPECT_THAT(TextReport(result, 80, false), HasSubstr("\nhost as before: 12 cgroups, 3 files compared\n"));
+  (*host.mutable_not_seen())["BPF programs"] = 1;
+  HostChange& change = *result.add_host_changes();
+  change.set_kind("cgroup");
+  change.set_name("/sys/fs/cgroup/session-7.scope");
+  change.set_after("there");
+  const std::string text = TextReport(result, 200, false);
+  EXPECT_THAT(text, HasSubstr("\nhost as before: 12 cgroups, 3 files compared; this user may not see all BPF programs\n"));
+  EXPECT_THAT(text, HasSubstr("\nhost: others changed meanwhile: cgroup /sys/fs/cgroup/session-7.scope was made\n"));
+  change.set_by_squall(true);
+  EXPECT_THAT(TextReport(result, 200, false), HasSubstr("\nhost NOT as before, 1 change of squall's: 12 cgroups"));
+}
+
 TEST(TextReport, TakesAnUnknownWidthForEightyColumns) {
   const RunResult result = MakeSampleRun().result;
   EXPECT_EQ(TextReport(result, 0, false), TextReport(result, 80, false));

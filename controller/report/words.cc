@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -254,6 +255,45 @@ std::string RunTime(int64_t ns) {
   const int64_t seconds = tenths / 10;
   if (seconds < 3600) return absl::StrFormat("%d:%02d.%d", seconds / 60, seconds % 60, tenths % 10);
   return absl::StrFormat("%d:%02d:%02d", seconds / 3600, seconds / 60 % 60, seconds % 60);
+}
+
+std::string ChangeWords(const HostChange& change) {
+  const std::string what = absl::StrCat(change.kind(), " ", change.name());
+  if (change.before().empty()) return absl::StrCat(what, change.kind() == "process" ? " began" : " was made");
+  if (change.after().empty()) return absl::StrCat(what, " is gone");
+  return absl::StrCat(what, ": ", change.after(), " instead of ", change.before());
+}
+
+std::vector<std::string> HostWords(const RunResult& result) {
+  constexpr size_t kMostNamed = 3;
+  std::vector<std::string> lines;
+  for (const DigestedHost& host : result.digested_hosts()) {
+    int64_t ours = 0;
+    std::vector<std::string> others;
+    for (const HostChange& change : result.host_changes()) {
+      if (change.agent() != host.agent()) continue;
+      ours += change.by_squall();
+      if (!change.by_squall()) others.push_back(ChangeWords(change));
+    }
+    std::map<std::string, int64_t> compared(host.compared().begin(), host.compared().end());
+    std::vector<std::string> counts, unseen;
+    for (const auto& [kind, count] : compared) {
+      if (count > 0) counts.push_back(absl::StrCat(Thousands(count), " ", kind));
+    }
+    for (const auto& [kind, count] : std::map<std::string, int64_t>(host.not_seen().begin(), host.not_seen().end())) unseen.push_back(kind);
+    const std::string of = host.agent().empty() ? "host" : absl::StrCat("host of ", host.agent());
+    std::string line = absl::StrCat(of, ours == 0 ? " as before: " : absl::StrCat(" NOT as before, ", Count(ours, "change", "changes"),
+                                                                                  " of squall's: "),
+                                    absl::StrJoin(counts, ", "), " compared");
+    if (!unseen.empty()) absl::StrAppend(&line, "; this user may not see all ", List(unseen));
+    lines.push_back(std::move(line));
+    if (others.empty()) continue;
+    const size_t more = others.size() > kMostNamed ? others.size() - kMostNamed : 0;
+    others.resize(others.size() - more);
+    if (more > 0) others.push_back(absl::StrCat(Thousands(static_cast<int64_t>(more)), " more"));
+    lines.push_back(absl::StrCat(of, ": others changed meanwhile: ", absl::StrJoin(others, "; ")));
+  }
+  return lines;
 }
 
 std::string HealedWords(const FaultResult& fault) {

@@ -63,6 +63,12 @@ std::string AchievedWords(const Evidence& evidence);
 // What was seen of a fault: in the words of the result or, without them, what the evidence compares.
 std::string SeenWords(const FaultResult& fault);
 
+// Whether each agent's host is as it was, and what was compared to say so, a line each: "host as before: 12 cgroups, 3 files compared".
+// What others changed meanwhile comes behind that. Empty where nothing was compared.
+std::vector<std::string> HostWords(const RunResult& result);
+// "cgroup /sys/fs/cgroup/x was made", "file /etc/hosts: 12 bytes, a1b2 instead of 13 bytes, c3d4".
+std::string ChangeWords(const HostChange& change);
+
 // "12,034": a count for people.
 std::string Thousands(int64_t count);
 

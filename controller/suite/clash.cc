@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
-#include "controller/network_faults.h"
+#include "controller/process_faults.h"
 
 namespace squall {
 namespace {
@@ -124,21 +124,11 @@ bool Attaches(const Scenario& scenario) {
                      [](const Service& service) { return service.has_attach(); });
 }
 
-// The name of a fault that everything on the host feels; empty: none. A fault of a new kind has to be decided upon here.
+// The name of a fault that everything on the host feels; empty: none.
 std::string HostFault(const Scenario& scenario) {
-  for (const Fault& fault : scenario.faults()) {
-    switch (GroupOf(fault)) {
-      case FaultGroup::kCpu:
-        if (fault.cpu().has_load()) return fault.name();
-        break;
-      case FaultGroup::kNetwork:
-      case FaultGroup::kKill:
-      case FaultGroup::kDns:
-      case FaultGroup::kNone:
-        break;
-    }
-  }
-  return "";
+  const auto& faults = scenario.faults();
+  const auto found = std::find_if(faults.begin(), faults.end(), IsHostFault);
+  return found == faults.end() ? "" : found->name();
 }
 
 template <typename T>

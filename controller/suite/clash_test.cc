@@ -103,6 +103,12 @@ TEST(Clash, IsThereWhereTheWholeHostFeelsAFault) {
   const LoadedScenario busy = Plain("11", "", "  - cpu: {load: 75%}\n    for: 5s");
   EXPECT_EQ(Clash(busy, Plain("12")), "the whole host feels fault cpu of plain-11");
   EXPECT_EQ(Clash(Plain("12"), busy), "the whole host feels fault cpu of plain-11");
+  for (const char* fault : {"memory: {leave: 1GiB}", "disk: {path: /srv/data}"}) {
+    EXPECT_THAT(Clash(Plain("11", "", absl::StrCat("  - ", fault, "\n    for: 5s")), Plain("12")), HasSubstr("the whole host feels fault"));
+  }
+  for (const char* fault : {"memory: {limit: 1GiB}", "pids: {}", "fds: {}", "pause: {}"}) {
+    EXPECT_EQ(Clash(Plain("11", "", absl::StrCat("  - ", fault, "\n    for: 5s")), Plain("12")), "") << fault;
+  }
   const LoadedScenario throttled = Plain("13", "", "  - cpu: {quota: 20%}\n    for: 5s");
   EXPECT_EQ(Clash(throttled, Plain("12")), "");
 }

@@ -48,8 +48,11 @@ Process::Process(const std::vector<std::string>& argv, const Options& options) {
   for (const std::string& argument : argv) raw.push_back(const_cast<char*>(argument.c_str()));
   raw.push_back(nullptr);
   const passwd* user = options.user.empty() ? nullptr : getpwnam(options.user.c_str());
+  int input[2] = {-1, -1};
+  if (options.types && pipe2(input, O_CLOEXEC) != 0) perror("pipe2");
   pid_ = fork();
   if (pid_ == 0) {
+    if (options.types) dup2(input[0], 0);
     dup2(output, 1);
     dup2(output, 2);
     for (const auto& [key, value] : options.env) setenv(key.c_str(), value.c_str(), 1);
@@ -59,10 +62,16 @@ Process::Process(const std::vector<std::string>& argv, const Options& options) {
     _exit(127);
   }
   close(output);
+  // Of a process that could not be started nothing may be signalled: -1 would be everybody.
+  EXPECT_GT(pid_, 0) << "cannot fork: " << strerror(errno);
+  if (pid_ < 0) exit_code_ = 126;
+  if (!options.types) return;
+  close(input[0]);
+  input_ = Fd(input[1]);
 }
 
 Process::~Process() {
-  if (exit_code_ < 0) {
+  if (exit_code_ < 0 && pid_ > 0) {
     kill(pid_, SIGCONT);
     kill(pid_, SIGKILL);
     waitpid(pid_, nullptr, 0);
@@ -71,8 +80,10 @@ Process::~Process() {
 }
 
 void Process::Signal(int signal) {
-  if (exit_code_ < 0) kill(pid_, signal);
+  if (exit_code_ < 0 && pid_ > 0) kill(pid_, signal);
 }
+
+void Process::Type(const std::string& text) { (void)!write(input_.get(), text.data(), text.size()); }
 
 int Process::Wait(absl::Duration timeout) {
   Eventually(timeout, [this] {
@@ -97,8 +108,8 @@ Checkout::Checkout(const std::vector<std::string>& more_programs) {
   fs::permissions(path_, fs::perms::others_exec | fs::perms::others_read, fs::perm_options::add);
   fs::copy(Runfiles() / "scenarios", fs::path(path_) / "scenarios", fs::copy_options::recursive);
   // Copies, so that a user who may not read the build's folder can run them too.
-  std::vector<std::string> programs = {"controller/squall", "agent/squall-agent", "tests/target/nameserver", "tests/target/orders",
-                                       "tests/target/recommend"};
+  std::vector<std::string> programs = {"controller/squall",   "agent/squall-agent",      "agent/squall-front", "agent/squall-guardian",
+                                       "tests/target/orders", "tests/target/nameserver", "tests/target/recommend"};
   programs.insert(programs.end(), more_programs.begin(), more_programs.end());
   for (const std::string& binary : programs) {
     const fs::path copy = fs::path(path_) / "bazel-bin" / binary;
@@ -171,7 +182,7 @@ JudgedRun RunToVerdict(const Checkout& checkout, const std::vector<std::string>&
 
 namespace {
 
-// "squall-PID-START" and "squall-cpu-PID-START" are their agent's as long as that lives.
+// "squall-PID-START", "squall-cpu-PID-START" and "PID-START.journal" are their agent's as long as that lives.
 bool OwnerLives(const std::string& name) {
   const std::vector<std::string> parts = absl::StrSplit(name, '-');
   for (const std::string& part : parts) {
@@ -215,10 +226,11 @@ bool OursOrOrphaned(pid_t pid) {
 std::vector<std::string> Residue() {
   std::vector<std::string> found;
   std::error_code error;
-  for (const char* folder : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/cpu", "/run/lock"}) {
+  for (const char* folder : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/memory",
+                             "/sys/fs/cgroup/pids", "/sys/fs/cgroup/freezer", "/run/lock", "/var/lib/squall"}) {
     for (const auto& entry : fs::directory_iterator(folder, error)) {
       const std::string name = entry.path().filename();
-      if (absl::StartsWith(name, "squall") && !OwnerLives(name)) found.push_back(entry.path());
+      if ((absl::StartsWith(name, "squall") || absl::EndsWith(name, ".journal")) && !OwnerLives(name)) found.push_back(entry.path());
     }
   }
   for (const auto& entry : fs::directory_iterator("/proc", error)) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "base/fd.h"
 
 namespace squall {
 
@@ -17,6 +18,7 @@ class Process {
     std::map<std::string, std::string> env;
     std::string folder;
     std::string user;    // run as this user; needs root
+    bool types = false;  // the test types on its standard input
   };
   Process(const std::vector<std::string>& argv, const Options& options);
   explicit Process(const std::vector<std::string>& argv) : Process(argv, Options()) {}
@@ -25,6 +27,8 @@ class Process {
 
   pid_t pid() const { return pid_; }
   void Signal(int signal);
+  // REQUIRES: Options::types.
+  void Type(const std::string& text);
   // The exit code, 128 + N when signal N ended it, -1 when it still runs at the end of `timeout`.
   int Wait(absl::Duration timeout);
   // Standard output and standard error so far.
@@ -34,6 +38,7 @@ class Process {
 
  private:
   pid_t pid_ = -1;
+  Fd input_;
   int exit_code_ = -1;
   std::string output_path_;
 };

@@ -202,19 +202,11 @@ std::vector<Case> RateLimitCases() {
 TEST(Targets, AreJudgedByWhatTheirSettingsPromise) {
   if (!CanRedirect()) GTEST_SKIP();
   std::vector<Case> cases = GoCases();
-  if (HasProgram("/usr/sbin/nginx", "nginx-light")) {
-    for (const Case& test : NginxCases()) cases.push_back(test);
-  }
-  RunAll(cases);
-}
-
-TEST(Targets, AreJudgedUnderTheOtherFaultsToo) {
-  if (!CanRedirect()) GTEST_SKIP();
-  std::vector<Case> cases = CpuCases();
-  for (const Case& test : RateLimitCases()) cases.push_back(test);
-  if (HasProgram("/usr/sbin/dnsmasq", "dnsmasq-base")) {
-    for (const Case& test : DnsCases()) cases.push_back(test);
-  }
+  const auto add = [&](const std::vector<Case>& more) { cases.insert(cases.end(), more.begin(), more.end()); };
+  if (HasProgram("/usr/sbin/dnsmasq", "dnsmasq-base")) add(DnsCases());
+  if (HasProgram("/usr/sbin/nginx", "nginx-light")) add(NginxCases());
+  add(CpuCases());
+  add(RateLimitCases());
   RunAll(cases);
 }
 

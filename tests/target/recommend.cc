@@ -38,9 +38,11 @@ int main(int argc, char** argv) {
   app.add_option("--port", port, "Port to listen on")->required()->check(CLI::Range(1, 65535));
   AddDuration(app, "--service-time", service_time, "How long an answer takes");
   AddDuration(app, "--cpu-time", cpu_time, "Processor time that an answer takes beyond that");
+  size_t threads = 512;
+  app.add_option("--threads", threads, "Requests at a time")->capture_default_str()->check(CLI::Range(1, 4096));
   CLI11_PARSE(app, argc, argv);
 
-  Server server(/*threads=*/512);
+  Server server(threads);
   server.Get("/recommend", [&](const httplib::Request&, httplib::Response& response) {
     std::this_thread::sleep_for(absl::ToChronoNanoseconds(service_time));
     Work(cpu_time);

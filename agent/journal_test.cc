@@ -1,0 +1,223 @@
+#include "agent/journal.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "agent/leftovers.h"
+#include "agent/undo.h"
+#include "base/frames.h"
+
+namespace squall {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+std::vector<std::string> Files(const std::vector<PendingUndo>& pending) {
+  std::vector<std::string> files;
+  for (const PendingUndo& each : pending) files.push_back(each.undo().file().path());
+  return files;
+}
+
+class JournalTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/squall-journal-test-XXXXXX";
+    folder_ = mkdtemp(name);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::string Path(const std::string& name) const { return absl::StrCat(folder_, "/", name); }
+  static void Write(const std::string& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
+  Undo FileAt(const std::string& name) const {
+    Undo undo;
+    undo.mutable_file()->set_path(Path(name));
+    return undo;
+  }
+  // A journal of somebody who is gone, of this boot or another, with a file and a stopped process in it.
+  std::string Left(const std::string& boot_id, const std::vector<Undo>& undos) const {
+    std::string bytes = "squall journal 1\n";
+    JournalEntry entry;
+    entry.mutable_owner()->set_boot_id(boot_id);
+    entry.mutable_owner()->mutable_agent()->set_pid(1);
+    AppendFrame(entry.SerializeAsString(), bytes);
+    uint64_t number = 0;
+    for (const Undo& undo : undos) {
+      entry.mutable_pending()->set_number(++number);
+      *entry.mutable_pending()->mutable_undo() = undo;
+      AppendFrame(entry.SerializeAsString(), bytes);
+    }
+    return bytes;
+  }
+  static std::string ThisBoot() {
+    std::string id;
+    std::ifstream("/proc/sys/kernel/random/boot_id") >> id;
+    return id;
+  }
+
+  std::string folder_;
+};
+
+TEST_F(JournalTest, WhatIsPendingCanBeReadByOthersBeforeItIsDone) {
+  const auto journal = Journal::Create(folder_).value();
+  const uint64_t first = journal->Pend(FileAt("a")).value();
+  const uint64_t second = journal->Pend(FileAt("b")).value();
+  EXPECT_NE(first, second);
+  const JournalContent read = ReadJournal(journal->path()).value();
+  EXPECT_THAT(Files(read.pending), ElementsAre(Path("a"), Path("b")));
+  EXPECT_EQ(read.owner.agent().pid(), getpid());
+  EXPECT_FALSE(read.torn);
+}
+
+TEST_F(JournalTest, WhatIsDoneIsNoLongerPending) {
+  const auto journal = Journal::Create(folder_).value();
+  const uint64_t first = journal->Pend(FileAt("a")).value();
+  journal->Pend(FileAt("b")).value();
+  journal->Done(first);
+  journal->Done(first);  // again does nothing
+  EXPECT_THAT(Files(ReadJournal(journal->path())->pending), ElementsAre(Path("b")));
+  EXPECT_THAT(Files(journal->Pending()), ElementsAre(Path("b")));
+}
+
+TEST_F(JournalTest, DoesNotGrowForEver) {
+  const auto journal = Journal::Create(folder_).value();
+  const auto empty = std::filesystem::file_size(journal->path());
+  for (int i = 0; i < 20; ++i) journal->Done(journal->Pend(FileAt("a")).value());
+  EXPECT_EQ(std::filesystem::file_size(journal->path()), empty);
+  EXPECT_THAT(ReadJournal(journal->path())->pending, IsEmpty());
+}
+
+TEST_F(JournalTest, GoesWithItsAgentUnlessSomethingIsLeft) {
+  std::string path;
+  {
+    const auto journal = Journal::Create(folder_).value();
+    path = journal->path();
+    journal->Done(journal->Pend(FileAt("a")).value());
+  }
+  EXPECT_FALSE(std::filesystem::exists(path));
+  {
+    const auto journal = Journal::Create(folder_).value();
+    journal->Pend(FileAt("a")).value();
+  }
+  EXPECT_THAT(ReadJournal(path)->pending, SizeIs(1));
+}
+
+TEST_F(JournalTest, AnEndThatWasCutOffHidesNothingBeforeIt) {
+  const std::string whole = Left(ThisBoot(), {FileAt("a"), FileAt("b")});
+  const std::string first = Left(ThisBoot(), {FileAt("a")});
+  for (size_t size = first.size(); size < whole.size(); ++size) {
+    const JournalContent read = ParseJournal(whole.substr(0, size)).value();
+    EXPECT_THAT(Files(read.pending), ElementsAre(Path("a"))) << size;
+    EXPECT_EQ(read.torn, size != first.size());
+  }
+}
+
+TEST_F(JournalTest, DamageIsNoticedAndWhatFollowsItIsNotBelieved) {
+  const std::string whole = Left(ThisBoot(), {FileAt("a"), FileAt("b")});
+  for (size_t at = Left(ThisBoot(), {FileAt("a")}).size(); at < whole.size(); ++at) {
+    std::string damaged = whole;
+    damaged[at] = static_cast<char>(damaged[at] ^ 0x20);
+    const JournalContent read = ParseJournal(damaged).value();
+    EXPECT_TRUE(read.torn) << at;
+    EXPECT_THAT(Files(read.pending), ElementsAre(Path("a"))) << at;
+  }
+}
+
+TEST_F(JournalTest, NoContentCrashesIt) {
+  std::mt19937 random(7);
+  const std::string whole = Left(ThisBoot(), {FileAt("a"), FileAt("b")});
+  for (int i = 0; i < 20'000; ++i) {
+    std::string bytes = whole;
+    for (int change = random() % 5; change >= 0; --change) bytes[random() % bytes.size()] = static_cast<char>(random());
+    bytes.resize(random() % (bytes.size() + 1));
+    ParseJournal(bytes).IgnoreError();
+  }
+  EXPECT_TRUE(absl::IsDataLoss(ParseJournal("").status()));
+  EXPECT_TRUE(absl::IsDataLoss(ParseJournal("something else\n").status()));
+}
+
+TEST_F(JournalTest, WhatAnAgentThatIsGoneLeftIsTakenBackAndItsJournalRemoved) {
+  Write(Path("fill"), "x");
+  Write(Path("1-2.journal"), Left(ThisBoot(), {FileAt("fill")}));
+  const Recovered recovered = TakeBackLeftovers(folder_);
+  EXPECT_EQ(recovered.taken_back, 1);
+  EXPECT_THAT(recovered.left, IsEmpty());
+  EXPECT_THAT(std::filesystem::exists(Path("fill")), false);
+  EXPECT_THAT(std::filesystem::exists(Path("1-2.journal")), false);
+}
+
+TEST_F(JournalTest, TheJournalOfALivingAgentIsLeftAlone) {
+  Write(Path("fill"), "x");
+  const pid_t agent = fork();
+  if (agent == 0) {
+    const auto journal = Journal::Create(folder_).value();
+    journal->Pend(FileAt("fill")).value();
+    Write(Path("ready"), "");
+    pause();
+  }
+  while (!std::filesystem::exists(Path("ready"))) usleep(1000);
+  EXPECT_EQ(TakeBackLeftovers(folder_).taken_back, 0);
+  EXPECT_TRUE(std::filesystem::exists(Path("fill")));
+  kill(agent, SIGKILL);
+  waitpid(agent, nullptr, 0);
+  EXPECT_EQ(TakeBackLeftovers(folder_).taken_back, 1);
+  EXPECT_FALSE(std::filesystem::exists(Path("fill")));
+}
+
+TEST_F(JournalTest, OfAnotherBootOnlyFilesMatter) {
+  Write(Path("fill"), "x");
+  const pid_t stopped = fork();
+  if (stopped == 0) {
+    raise(SIGSTOP);
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(stopped, &status, WUNTRACED);
+  Undo go_on;
+  *go_on.mutable_stopped()->add_processes() = ToProto(ReadStat(stopped)->id);
+  Write(Path("1-2.journal"), Left("another-boot", {FileAt("fill"), go_on}));
+  EXPECT_EQ(TakeBackLeftovers(folder_).taken_back, 1);
+  EXPECT_FALSE(std::filesystem::exists(Path("fill")));
+  EXPECT_EQ(ReadStat(stopped)->state, 'T') << "a process of another boot only has the same number";
+  kill(stopped, SIGKILL);
+  waitpid(stopped, nullptr, 0);
+}
+
+TEST_F(JournalTest, WhatCannotBeTakenBackIsToldAndKeptForTheNextTime) {
+  Undo unknown;
+  Write(Path("fill"), "x");
+  Write(Path("1-2.journal"), Left(ThisBoot(), {FileAt("fill"), unknown}));
+  const Recovered recovered = TakeBackLeftovers(folder_);
+  EXPECT_EQ(recovered.taken_back, 1) << "it goes on past errors";
+  ASSERT_THAT(recovered.left, SizeIs(1));
+  EXPECT_THAT(ToText(recovered.left[0]), ::testing::StartsWith("NOT HEALED: something that a newer squall changed: "));
+  EXPECT_TRUE(std::filesystem::exists(Path("1-2.journal")));
+}
+
+TEST_F(JournalTest, FolderOfOthersIsRefused) {
+  setenv("SQUALL_STATE_DIR", Path("state").c_str(), 1);
+  EXPECT_EQ(JournalFolder().value(), Path("state"));
+  chmod(Path("state").c_str(), 0777);
+  EXPECT_EQ(JournalFolder().value(), Path("state")) << "its own is mended";
+  struct stat about;
+  stat(Path("state").c_str(), &about);
+  EXPECT_EQ(about.st_mode & 022, 0u);
+  if (geteuid() == 0) {
+    ASSERT_EQ(chown(Path("state").c_str(), 65534, 65534), 0);
+    EXPECT_TRUE(absl::IsPermissionDenied(JournalFolder().status()));
+  }
+  unsetenv("SQUALL_STATE_DIR");
+}
+
+}  // namespace
+}  // namespace squall
