@@ -24,10 +24,6 @@ namespace {
 constexpr absl::string_view kFirstLine = "squall journal 1\n";
 constexpr uint32_t kMostEntryBytes = 1 << 20;
 
-std::string BootId() {
-  return std::string(absl::StripAsciiWhitespace(Slurp("/proc/sys/kernel/random/boot_id")));
-}
-
 // For this user only; those above it as they come.
 absl::Status MakeFolder(const std::string& folder) {
   std::error_code error;
@@ -44,6 +40,10 @@ absl::Status SyncFolder(const std::string& folder) {
 }
 
 }  // namespace
+
+std::string BootId() {
+  return std::string(absl::StripAsciiWhitespace(Slurp("/proc/sys/kernel/random/boot_id")));
+}
 
 absl::StatusOr<std::string> JournalFolder() {
   const char* given = getenv("SQUALL_STATE_DIR");

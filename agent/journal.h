@@ -47,6 +47,9 @@ class Journal {
   std::map<uint64_t, Undo> pending_ ABSL_GUARDED_BY(mutex_);
 };
 
+// /proc/sys/kernel/random/boot_id: another one after each boot.
+std::string BootId();
+
 // Where journals are: $SQUALL_STATE_DIR where it is set; /var/lib/squall for root, else ~/.local/state/squall. On a disk, since a file
 // that fills one is still there after a reboot; for a user without a home LocalFolder() has to do. Made where it is missing.
 absl::StatusOr<std::string> JournalFolder();

@@ -8,7 +8,6 @@
 #include <filesystem>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "agent/journal.h"
@@ -18,14 +17,6 @@
 #include "base/fd.h"
 
 namespace squall {
-namespace {
-
-bool IsOfThisBoot(const JournalOwner& owner) {
-  return owner.boot_id() == absl::StripAsciiWhitespace(Slurp("/proc/sys/kernel/random/boot_id"));
-}
-
-}  // namespace
-
 Recovered TakeBackJournal(const std::string& path, bool owner_is_dead) {
   Recovered recovered;
   const Fd fd(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
@@ -41,7 +32,7 @@ Recovered TakeBackJournal(const std::string& path, bool owner_is_dead) {
     }
     return recovered;
   }
-  const bool rebooted = !IsOfThisBoot(content->owner);
+  const bool rebooted = content->owner.boot_id() != BootId();
   for (auto pending = content->pending.rbegin(); pending != content->pending.rend(); ++pending) {
     if (rebooted && !OutlivesBoot(pending->undo())) continue;
     const absl::Status status = TakeBack(pending->undo());

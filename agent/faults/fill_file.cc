@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "agent/journal.h"
 #include "agent/undo.h"
 
 namespace squall {
@@ -22,7 +23,7 @@ constexpr int64_t kMostWritten = 16 << 20;
 
 // Unique over processes, and over reboots, which the file outlives.
 std::string NameOf(int number) {
-  const std::string boot = Slurp("/proc/sys/kernel/random/boot_id").substr(0, 8);
+  const std::string boot = BootId().substr(0, 8);
   const absl::StatusOr<ProcStat> self = ReadStat(getpid());
   return absl::StrCat(".squall-", getpid(), "-", self.ok() ? self->id.start_ticks : 0, "-", boot, "-", number, ".fill");
 }

@@ -60,7 +60,7 @@ struct LimitPlace {
   LimitCgroup cgroup;  // where they are
   bool own = false;    // nothing else is in it: the limit can be set there. Otherwise they have to be moved
 };
-// `limit_file`: that of the cgroup which will be written (see LimitFile). FAILED_PRECONDITION, with the reason and what to do, where
+// FAILED_PRECONDITION, with the reason and what to do, where
 // neither can be done. Changes nothing.
 absl::StatusOr<LimitPlace> PlaceOf(const std::string& controller, const std::vector<ProcessId>& processes);
 

@@ -22,16 +22,6 @@ namespace {
 
 constexpr absl::Duration kStarts = absl::Seconds(30);
 
-int64_t AvailableMiB() {
-  std::ifstream meminfo("/proc/meminfo");
-  std::string word;
-  int64_t kib = 0;
-  while (meminfo >> word) {
-    if (word == "MemAvailable:") meminfo >> kib;
-  }
-  return kib / 1024;
-}
-
 constexpr char kScenario[] = R"(squall: 1
 name: crash
 services:

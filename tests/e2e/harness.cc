@@ -257,6 +257,16 @@ std::vector<std::string> ResidueSince(const std::vector<std::string>& before, ab
 
 bool IsRoot() { return geteuid() == 0; }
 
+int64_t AvailableMiB() {
+  std::ifstream meminfo("/proc/meminfo");
+  std::string word;
+  int64_t kib = 0;
+  while (meminfo >> word) {
+    if (word == "MemAvailable:") meminfo >> kib;
+  }
+  return kib / 1024;
+}
+
 int FreePort() {
   // Below the ports that the kernel gives to connections, which a load takes by the thousand, and above those that stand in
   // scenarios; tests that run at the same time begin at different ones.

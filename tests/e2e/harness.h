@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -77,6 +78,8 @@ bool IsRoot();
 int FreePort();
 // connect(2) to 127.0.0.1: 0 or errno.
 int TryConnect(int port);
+// Memory that could be had without swapping.
+int64_t AvailableMiB();
 std::string ReadFile(const std::string& path);
 // Waits for what another process does; the bound is a safety net, not an expectation.
 template <typename Condition>

@@ -4,7 +4,6 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <set>
 
 #include "absl/strings/match.h"
@@ -20,16 +19,6 @@ namespace fs = std::filesystem;
 const std::set<std::string> kElsewhere = {"kill.yaml", "cpu-load.yaml", "cpu-quota.yaml", "disk.yaml", "memory-leave.yaml"};
 constexpr int kAtATime = 4;
 constexpr int64_t kMemoryTakenMiB = 512;
-
-int64_t AvailableMiB() {
-  std::ifstream meminfo("/proc/meminfo");
-  std::string word;
-  int64_t kib = 0;
-  while (meminfo >> word) {
-    if (word == "MemAvailable:") meminfo >> kib;
-  }
-  return kib / 1024;
-}
 
 TEST(ProcessScenarios, PassAgainstASoundServiceAndFailAgainstOneThatIsNot) {
   if (!IsRoot()) {
