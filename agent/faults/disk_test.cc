@@ -26,6 +26,7 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kMiB = 1 << 20;
 constexpr int64_t kNobody = 65534;
+constexpr char kWorld[] = "/mnt";  // in the test's own mount namespace
 
 int64_t FreeIn(const std::string& path) {
   struct statvfs space = {};
@@ -55,8 +56,10 @@ class DiskTest : public ::testing::Test {
       printf("LEFT OUT: disk_test: mounting filesystems of its own needs root\n");
       GTEST_SKIP();
     }
-    data_ = folder_ + "/data";
-    other_ = folder_ + "/other";
+    // Where another user may walk to: the folder for tests may lie in one that is root's alone.
+    ASSERT_EQ(mount(folder_.c_str(), kWorld, "", MS_BIND, nullptr), 0);
+    data_ = absl::StrCat(kWorld, "/data");
+    other_ = absl::StrCat(kWorld, "/other");
     ASSERT_TRUE(MountTmpfs(other_, "64m"));
     target_ = std::make_unique<Puppet>();
     bystander_ = std::make_unique<Puppet>();
@@ -80,7 +83,10 @@ class DiskTest : public ::testing::Test {
     journal_.reset();
     while (!data_.empty() && umount(data_.c_str()) == 0) {
     }
-    if (!other_.empty()) EXPECT_EQ(umount(other_.c_str()), 0);
+    if (!other_.empty()) {
+      EXPECT_EQ(umount(other_.c_str()), 0);
+      EXPECT_EQ(umount(kWorld), 0);
+    }
     fs::remove_all(folder_);
   }
 
@@ -89,7 +95,7 @@ class DiskTest : public ::testing::Test {
   }
   // A disk in a file: `kind` with a twentieth kept for root.
   void MountDisk(const std::string& kind) {
-    const std::string image = absl::StrCat(folder_, "/", kind, ".img");
+    const std::string image = absl::StrCat(kWorld, "/", kind, ".img");
     const std::string command = absl::StrCat("PATH=$PATH:/sbin:/usr/sbin; truncate -s 64M ", image, " && mkfs.", kind, " -q -m 5 ", image,
                                              " && mount -o loop ", image, " ", data_, " && chmod 1777 ", data_);
     ASSERT_EQ(system(command.c_str()), 0);
@@ -99,7 +105,7 @@ class DiskTest : public ::testing::Test {
     FaultContext context;
     context.services = &services_;
     context.journal = journal;
-    context.folder = folder_;
+    context.folder = kWorld;
     return context;
   }
   std::unique_ptr<ActiveFault> Leave(int64_t bytes) { return MakeDisk(Spec(bytes), Context(journal_.get())); }
@@ -324,13 +330,13 @@ TEST_F(DiskTest, LeavesTheHostsMemoryAlone) {
 
 TEST_F(DiskTest, CheckSaysWhyAFolderCannotBeFilled) {
   ASSERT_TRUE(MountTmpfs(data_, "64m"));
-  std::ofstream(folder_ + "/file") << "x";
-  const auto check = [&](const std::string& path) { return CheckDisk(Spec(0, path), folder_).ToString(); };
+  std::ofstream(absl::StrCat(kWorld, "/file")) << "x";
+  const auto check = [&](const std::string& path) { return CheckDisk(Spec(0, path), kWorld).ToString(); };
   EXPECT_EQ(check("data"), "OK");
   EXPECT_EQ(check("./other/../data"), "OK");
   EXPECT_EQ(check(data_), "OK");
   EXPECT_EQ(FilesIn(data_), 0) << "touches nothing";
-  EXPECT_TRUE(absl::StrContains(check("missing"), absl::StrCat("there is no folder ", folder_, "/missing"))) << check("missing");
+  EXPECT_TRUE(absl::StrContains(check("missing"), absl::StrCat("there is no folder ", kWorld, "/missing"))) << check("missing");
   EXPECT_TRUE(absl::StrContains(check("file"), "is no folder")) << check("file");
   for (const char* nothing : {"/proc", "/proc/self", "/sys", "/sys/kernel"}) {
     EXPECT_TRUE(absl::StrContains(check(nothing), "has no space to fill")) << check(nothing);
