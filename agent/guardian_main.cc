@@ -19,6 +19,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "agent/guardian.h"
+#include "agent/journal.h"
 #include "agent/leftovers.h"
 #include "agent/process/cgroup.h"
 #include "agent/process/hold.h"
@@ -37,9 +38,8 @@ constexpr int kIgnored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
 
 enum class Why { kLeft, kGone, kLate };
 
-// Until the agent ends, or has to be ended.
-Why Watch() {
-  int64_t expires_ns = 0;
+// Until the agent ends, or has to be ended: now by `expires_ns`, later by what it tells.
+Why Watch(int64_t expires_ns) {
   bool leaving = false;
   for (;;) {
     const int64_t left_ns = expires_ns + kGuardianGraceNs - BootNanos();
@@ -76,7 +76,9 @@ int Guard(int argc, char** argv) {
   const int pidfd = agent.ok() ? static_cast<int>(syscall(SYS_pidfd_open, agent->id.pid, 0)) : -1;
   const int64_t began_ns = BootNanos();
 
-  const Why why = Watch();
+  // Where it takes the place of another one, the agent may hang since then.
+  const absl::StatusOr<JournalContent> content = ReadJournal(journal);
+  const Why why = Watch(content.ok() ? content->expires_ns : 0);
   if (why == Why::kLate) {
     fprintf(stderr, "squall-guardian: the agent, pid %d, has not undone what it did though its lease is over: ended\n", agent.ok() ? agent->id.pid : 0);
     if (pidfd >= 0) syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, nullptr, 0);

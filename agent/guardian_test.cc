@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include "absl/time/clock.h"
 #include "agent/journal.h"
 #include "base/clock.h"
+#include "base/fd.h"
 
 namespace squall {
 namespace {
@@ -113,6 +115,39 @@ TEST_F(GuardianTest, EndsAnAgentThatIsStoppedPastItsLeaseAndUndoesWhatItLeft) {
   StartAgent(/*lease_ns=*/300'000'000);
   kill(agent_, SIGSTOP);
   EXPECT_TRUE(Eventually([&] { return !Exists("fill"); }));
+  int status = 0;
+  EXPECT_EQ(waitpid(agent_, &status, 0), agent_);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  agent_ = 0;
+}
+
+TEST_F(GuardianTest, OneThatHasNotHeardOfTheAgentGoesByTheJournal) {
+  agent_ = fork();
+  if (agent_ == 0) {
+    const auto journal = Journal::Create(folder_).value();
+    journal->SetExpiry(BootNanos() + 300'000'000);
+    Undo undo;
+    undo.mutable_file()->set_path(Path("fill"));
+    journal->Pend(undo).value();
+    std::filesystem::create_symlink(journal->path(), Path("journal"));
+    pause();
+    _exit(1);
+  }
+  ASSERT_TRUE(Eventually([&] { return Exists("journal"); }));
+  int ends[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+  const Fd silent(ends[0]), theirs(ends[1]);
+  const std::string program = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "squall-guardian";
+  const std::string journal = std::filesystem::read_symlink(Path("journal"));
+  guardian_ = fork();
+  if (guardian_ == 0) {
+    dup2(theirs.get(), 0);
+    execl(program.c_str(), program.c_str(), absl::StrCat(agent_).c_str(), journal.c_str(), nullptr);
+    _exit(1);
+  }
+  EXPECT_TRUE(Eventually([&] { return !Exists("fill"); }));
+  waitpid(guardian_, nullptr, 0);
+  guardian_ = 0;
   int status = 0;
   EXPECT_EQ(waitpid(agent_, &status, 0), agent_);
   EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);

@@ -1,5 +1,6 @@
 #include "agent/journal.h"
 
+#include <endian.h>
 #include <fcntl.h>
 #include <pwd.h>
 #include <sys/file.h>
@@ -8,6 +9,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <utility>
 
@@ -21,7 +23,9 @@
 namespace squall {
 namespace {
 
-constexpr absl::string_view kFirstLine = "squall journal 1\n";
+constexpr absl::string_view kFirstLine = "squall journal 2       \n";
+constexpr size_t kEntriesAt = kFirstLine.size() + sizeof(int64_t);
+static_assert(kFirstLine.size() % sizeof(int64_t) == 0, "nobody is to see half an expiry");
 constexpr uint32_t kMostEntryBytes = 1 << 20;
 
 // For this user only; those above it as they come.
@@ -80,6 +84,7 @@ absl::StatusOr<std::unique_ptr<Journal>> Journal::Create(const std::string& fold
   owner.mutable_owner()->set_boot_id(BootId());
   *owner.mutable_owner()->mutable_agent() = ToProto(self->id);
   std::string bytes(kFirstLine);
+  bytes.resize(kEntriesAt);
   AppendFrame(owner.SerializeAsString(), bytes);
   if (write(fd.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()) || fsync(fd.get()) != 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", path));
@@ -87,8 +92,8 @@ absl::StatusOr<std::unique_ptr<Journal>> Journal::Create(const std::string& fold
   const absl::Status synced = SyncFolder(folder);
   if (!synced.ok()) return synced;
   journal->path_ = path;
-  absl::MutexLock lock(&journal->mutex_);
   journal->fd_ = std::move(fd);
+  absl::MutexLock lock(&journal->mutex_);
   journal->empty_size_ = journal->size_ = static_cast<int64_t>(bytes.size());
   return journal;
 }
@@ -96,6 +101,12 @@ absl::StatusOr<std::unique_ptr<Journal>> Journal::Create(const std::string& fold
 Journal::~Journal() {
   absl::MutexLock lock(&mutex_);
   if (fd_ && pending_.empty()) unlink(path_.c_str());
+}
+
+void Journal::SetExpiry(int64_t expires_ns) {
+  if (expires_ns == expires_ns_ || !fd_) return;
+  const int64_t bytes = static_cast<int64_t>(htole64(static_cast<uint64_t>(expires_ns)));
+  if (pwrite(fd_.get(), &bytes, sizeof(bytes), kFirstLine.size()) == sizeof(bytes)) expires_ns_ = expires_ns;
 }
 
 absl::Status Journal::Append(const JournalEntry& entry) {
@@ -147,9 +158,12 @@ std::vector<PendingUndo> Journal::Pending() const {
 }
 
 absl::StatusOr<JournalContent> ParseJournal(absl::string_view bytes) {
-  if (!absl::StartsWith(bytes, kFirstLine)) return absl::DataLossError("it is no journal of squall's, version 1");
-  bytes.remove_prefix(kFirstLine.size());
+  if (!absl::StartsWith(bytes, kFirstLine)) return absl::DataLossError("it is no journal of squall's, version 2");
+  if (bytes.size() < kEntriesAt) return absl::DataLossError("it does not say whose it is");
   JournalContent content;
+  memcpy(&content.expires_ns, bytes.data() + kFirstLine.size(), sizeof(content.expires_ns));
+  content.expires_ns = static_cast<int64_t>(le64toh(static_cast<uint64_t>(content.expires_ns)));
+  bytes.remove_prefix(kEntriesAt);
   std::map<uint64_t, Undo> pending;
   bool owned = false;
   while (!bytes.empty()) {

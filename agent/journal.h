@@ -29,6 +29,10 @@ class Journal {
   absl::StatusOr<uint64_t> Pend(const Undo& undo);
   // It has been taken back, and that was looked at.
   void Done(uint64_t number);
+  // Until when what is pending may stay: CLOCK_BOOTTIME in ns; 0: no longer than the agent lives. Others read it in the file, so that an
+  // agent that hangs is known even to who has never spoken with it. Not synced: what another boot left is over anyway. For one thread at a
+  // time.
+  void SetExpiry(int64_t expires_ns);
   // What has been pending since, in the order in which it was written.
   std::vector<PendingUndo> Pending() const;
 
@@ -39,8 +43,9 @@ class Journal {
   absl::Status Append(const JournalEntry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   std::string path_;
+  Fd fd_;
+  int64_t expires_ns_ = 0;  // as in the file
   mutable absl::Mutex mutex_;
-  Fd fd_ ABSL_GUARDED_BY(mutex_);
   int64_t size_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t empty_size_ ABSL_GUARDED_BY(mutex_) = 0;  // with nothing but whose it is
   uint64_t last_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -57,6 +62,7 @@ absl::StatusOr<std::string> JournalFolder();
 // What a journal says.
 struct JournalContent {
   JournalOwner owner;
+  int64_t expires_ns = 0;            // as SetExpiry was told
   std::vector<PendingUndo> pending;  // in the order in which it was written
   bool torn = false;                 // the end could not be read: a write that was cut off, or damage
 };

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "agent/leftovers.h"
 #include "agent/undo.h"
+#include "base/clock.h"
 #include "base/frames.h"
 
 namespace squall {
@@ -46,7 +48,7 @@ class JournalTest : public ::testing::Test {
   }
   // A journal of somebody who is gone, of this boot or another, with a file and a stopped process in it.
   std::string Left(const std::string& boot_id, const std::vector<Undo>& undos) const {
-    std::string bytes = "squall journal 1\n";
+    std::string bytes = absl::StrCat("squall journal 2       \n", std::string(8, '\0'));
     JournalEntry entry;
     entry.mutable_owner()->set_boot_id(boot_id);
     entry.mutable_owner()->mutable_agent()->set_pid(1);
@@ -87,6 +89,19 @@ TEST_F(JournalTest, WhatIsDoneIsNoLongerPending) {
   journal->Done(first);  // again does nothing
   EXPECT_THAT(Files(ReadJournal(journal->path())->pending), ElementsAre(Path("b")));
   EXPECT_THAT(Files(journal->Pending()), ElementsAre(Path("b")));
+}
+
+TEST_F(JournalTest, SaysUntilWhenItMayStayAndKeepsItsEntries) {
+  const auto journal = Journal::Create(folder_).value();
+  EXPECT_EQ(ReadJournal(journal->path())->expires_ns, 0);
+  journal->SetExpiry(0x0102030405060708);
+  journal->Pend(FileAt("a")).value();
+  journal->SetExpiry(0x1112131415161718);
+  const JournalContent read = ReadJournal(journal->path()).value();
+  EXPECT_EQ(read.expires_ns, 0x1112131415161718);
+  EXPECT_THAT(Files(read.pending), ElementsAre(Path("a")));
+  EXPECT_FALSE(read.torn);
+  EXPECT_EQ(read.owner.agent().pid(), getpid());
 }
 
 TEST_F(JournalTest, DoesNotGrowForEver) {
@@ -172,6 +187,54 @@ TEST_F(JournalTest, TheJournalOfALivingAgentIsLeftAlone) {
   waitpid(agent, nullptr, 0);
   EXPECT_EQ(TakeBackLeftovers(folder_).taken_back, 1);
   EXPECT_FALSE(std::filesystem::exists(Path("fill")));
+}
+
+// As it is where agent and guardian were stopped, or the guardian was killed while the agent hung.
+TEST_F(JournalTest, AnAgentThatHangsUnguardedPastItsExpiryIsEndedByTheNextOne) {
+  constexpr int64_t kSecond = 1'000'000'000;
+  const struct {
+    int64_t expires_ns;
+    bool ended;
+  } kCases[] = {{BootNanos() - 4 * kSecond, true},
+                {BootNanos() - kSecond, false},  // its guardian's to end
+                {BootNanos() + 60 * kSecond, false},
+                {0, false}};
+  for (const auto& [expires_ns, ended] : kCases) {
+    SCOPED_TRACE(expires_ns);
+    Write(Path("fill"), "x");
+    const pid_t agent = fork();
+    if (agent == 0) {
+      prctl(PR_SET_NAME, "squall-agent");
+      const auto journal = Journal::Create(folder_).value();
+      journal->SetExpiry(expires_ns);
+      journal->Pend(FileAt("fill")).value();
+      raise(SIGSTOP);
+      _exit(1);
+    }
+    int status = 0;
+    waitpid(agent, &status, WUNTRACED);
+    ASSERT_TRUE(WIFSTOPPED(status));
+    const Recovered recovered = TakeBackLeftovers(folder_);
+    EXPECT_EQ(recovered.ended_agents, ended ? 1 : 0);
+    EXPECT_EQ(recovered.taken_back, ended ? 1 : 0);
+    EXPECT_EQ(std::filesystem::exists(Path("fill")), !ended);
+    if (!ended) kill(agent, SIGKILL);
+    waitpid(agent, &status, 0);
+    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    TakeBackLeftovers(folder_);
+  }
+}
+
+TEST_F(JournalTest, AStrangerWithTheNumberOfAnAgentIsNotEnded) {
+  const pid_t stranger = fork();
+  if (stranger == 0) {
+    pause();
+    _exit(1);
+  }
+  EXPECT_FALSE(EndAgent(ReadStat(stranger)->id));
+  EXPECT_TRUE(IsAlive(ReadStat(stranger)->id));
+  kill(stranger, SIGKILL);
+  waitpid(stranger, nullptr, 0);
 }
 
 TEST_F(JournalTest, OfAnotherBootOnlyFilesMatter) {

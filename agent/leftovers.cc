@@ -1,22 +1,53 @@
 #include "agent/leftovers.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "agent/journal.h"
 #include "agent/process/cgroup.h"
 #include "agent/process/hold.h"
 #include "agent/undo.h"
+#include "base/clock.h"
 #include "base/fd.h"
 
 namespace squall {
+namespace {
+
+constexpr int kEndsWithinMs = 2'000;
+// Beyond kGuardianGraceNs: what its guardian does it has done by then.
+constexpr int64_t kUnguardedNs = 3'000'000'000;
+
+// Whether the agent that holds the journal is past its expiry, and nobody but us is there to see it.
+bool Hangs(const JournalContent& journal) {
+  return journal.expires_ns != 0 && journal.owner.boot_id() == BootId() && BootNanos() - journal.expires_ns > kUnguardedNs;
+}
+
+}  // namespace
+
+bool EndAgent(const ProcessId& agent) {
+  const Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, agent.pid, 0)));
+  const absl::StatusOr<ProcStat> stat = ReadStat(agent.pid);
+  if (!pidfd || !stat.ok() || stat->id != agent || !absl::StartsWith(stat->name, "squall-agent")) return false;
+  if (syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0) != 0) return false;
+  pollfd ended = {pidfd.get(), POLLIN, 0};
+  poll(&ended, 1, kEndsWithinMs);
+  // Its main thread may have ended before others, which still hold its files.
+  const int64_t deadline = BootNanos() + int64_t{kEndsWithinMs} * 1'000'000;
+  while (IsAlive(agent) && BootNanos() < deadline) absl::SleepFor(absl::Milliseconds(1));
+  return true;
+}
+
 Recovered TakeBackJournal(const std::string& path, bool owner_is_dead) {
   Recovered recovered;
   const Fd fd(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
@@ -55,6 +86,8 @@ Recovered TakeBackLeftovers(const std::string& folder) {
   }
   std::sort(journals.begin(), journals.end());
   for (const std::string& journal : journals) {
+    const absl::StatusOr<JournalContent> content = ReadJournal(journal);
+    if (content.ok() && Hangs(*content) && EndAgent(FromProto(content->owner.agent()))) ++all.ended_agents;
     Recovered one = TakeBackJournal(journal);
     all.taken_back += one.taken_back;
     std::move(one.left.begin(), one.left.end(), std::back_inserter(all.left));

@@ -17,6 +17,7 @@ struct Leftover {
 
 struct Recovered {
   int taken_back = 0;
+  int ended_agents = 0;  // that hung
   std::vector<Leftover> left;
 };
 
@@ -24,8 +25,12 @@ struct Recovered {
 // another boot left is gone, but for files on disk. A journal that is locked is a living agent's: left alone, unless `owner_is_dead`.
 Recovered TakeBackJournal(const std::string& path, bool owner_is_dead = false);
 
-// All journals of `folder` that nobody holds, and what else dead agents leave: cgroups by name, lock files.
+// All journals of `folder` that nobody holds, and what else dead agents leave: cgroups by name, lock files. An agent that has not undone
+// what its journal says by the journal's expiry is stopped or hangs, and its guardian is gone or has hung too: it is ended.
 Recovered TakeBackLeftovers(const std::string& folder);
+
+// Ends an agent that does not answer, and waits until it is gone. False: there is none, or this user may not.
+bool EndAgent(const ProcessId& agent);
 
 // "NOT HEALED: what: why; run: command".
 std::string ToText(const Leftover& leftover);

@@ -125,6 +125,7 @@ int main(int argc, char** argv) {
   const absl::StatusOr<std::string> folder = squall::JournalFolder();
   if (!folder.ok()) return Complain(kFailed, std::string(folder.status().message()));
   const squall::Recovered recovered = squall::TakeBackLeftovers(*folder);
+  if (recovered.ended_agents > 0) Complain(0, "ended " + std::to_string(recovered.ended_agents) + " agents that hung past their lease, unguarded");
   if (recovered.taken_back > 0 && fd < 0) Log("took back " + std::to_string(recovered.taken_back) + " changes that an agent before it had left");
   std::vector<std::string> leftovers;
   for (const squall::Leftover& left : recovered.left) leftovers.push_back(ToText(left));
@@ -144,7 +145,13 @@ int main(int argc, char** argv) {
   squall::Guardian* guard = nullptr;  // set before anybody is served
   squall::AgentService service(&main_thread, journal->get(), leftovers, [&guard] { guard->Announce(); }, log);
   const absl::StatusOr<std::unique_ptr<squall::Guardian>> guardian = squall::Guardian::Start(
-      {(*journal)->path(), Again(argc, argv, fd >= 0), [&service] { return service.ExpiresNs(); }, log});
+      {(*journal)->path(), Again(argc, argv, fd >= 0),
+       [&] {
+         const int64_t expires_ns = service.ExpiresNs();
+         (*journal)->SetExpiry(expires_ns);
+         return expires_ns;
+       },
+       log});
   if (!guardian.ok()) return Complain(kFailed, std::string(guardian.status().message()));
   guard = guardian->get();
   squall::Callers callers;

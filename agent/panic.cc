@@ -2,22 +2,16 @@
 
 #include <fcntl.h>
 #include <grpcpp/grpcpp.h>
-#include <poll.h>
 #include <sys/file.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include <csignal>
 #include <filesystem>
 #include <iterator>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "agent/journal.h"
 #include "agent/undo.h"
-#include "base/clock.h"
 #include "base/fd.h"
 #include "base/local_folder.h"
 #include "proto/agent.grpc.pb.h"
@@ -26,7 +20,6 @@ namespace squall {
 namespace {
 
 constexpr int kAnswersWithinMs = 5'000;
-constexpr int kEndsWithinMs = 2'000;
 
 // False: it does not answer.
 bool EndItsRuns(const LocalSocket& socket, PanicResult& result) {
@@ -44,19 +37,6 @@ bool EndItsRuns(const LocalSocket& socket, PanicResult& result) {
     result.recovered.left.push_back({absl::StrCat("agent ", socket.pid), what, "squall-agent heal"});
   }
   return true;
-}
-
-// Its guardian undoes what it did; where that is gone too, we do.
-void EndAgent(const ProcessId& agent, PanicResult& result) {
-  const Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, agent.pid, 0)));
-  const absl::StatusOr<ProcStat> stat = ReadStat(agent.pid);
-  if (!pidfd || !stat.ok() || stat->id != agent || !absl::StartsWith(stat->name, "squall-agent")) return;
-  if (syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0) != 0) return;
-  ++result.killed_agents;
-  pollfd ended = {pidfd.get(), POLLIN, 0};
-  poll(&ended, 1, kEndsWithinMs);
-  const int64_t deadline = BootNanos() + int64_t{kEndsWithinMs} * 1'000'000;
-  while (IsAlive(agent) && BootNanos() < deadline) absl::SleepFor(absl::Milliseconds(1));
 }
 
 // Journals that still have something to undo and belong to somebody who lives.
@@ -86,9 +66,11 @@ absl::StatusOr<PanicResult> HealHost() {
   for (const auto& entry : std::filesystem::directory_iterator(LocalFolder(), error)) {
     LocalSocket socket;
     if (!ParseLocalSocket(entry.path(), socket) || !IsAlive(socket)) continue;
-    if (!EndItsRuns(socket, result)) EndAgent({socket.pid, socket.start_ticks}, result);
+    // The guardian of one that has to be ended undoes what it did; where that is gone too, we do.
+    if (!EndItsRuns(socket, result)) result.killed_agents += EndAgent({socket.pid, socket.start_ticks});
   }
   Recovered recovered = TakeBackLeftovers(*folder);
+  result.killed_agents += recovered.ended_agents;
   result.recovered.taken_back += recovered.taken_back;
   std::move(recovered.left.begin(), recovered.left.end(), std::back_inserter(result.recovered.left));
   TellHeld(*folder, result);

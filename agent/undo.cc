@@ -59,14 +59,23 @@ absl::Status EndService(const ServiceUndo& service) {
 }
 
 absl::Status Restore(const CpuLimitUndo& limit) {
+  // On v1 quota and period are written one after the other.
+  const absl::StatusOr<CpuLimit> now = ReadLimit({"cpu", limit.version(), limit.folder()});
+  if (now.ok() && ((now->quota_us != limit.quota_us() && now->quota_us != limit.during_quota_us()) ||
+                   (now->period_us != limit.period_us() && now->period_us != limit.during_period_us()))) {
+    return absl::OkStatus();  // somebody else's
+  }
   const absl::Status status = WriteLimit({"cpu", limit.version(), limit.folder()}, {limit.quota_us(), limit.period_us()});
   return IsThere(limit.folder()) ? status : absl::OkStatus();  // the cgroup is gone, and its limit with it
 }
 
 absl::Status Restore(const CgroupValueUndo& value) {
   if (!IsThere(value.file())) return absl::OkStatus();  // the cgroup is gone, and its limits with it
+  const std::string text = Slurp(value.file());
+  const absl::string_view now = absl::StripAsciiWhitespace(text);
   const auto holds = [&] { return absl::StripAsciiWhitespace(Slurp(value.file())) == value.before(); };
-  if (holds()) return absl::OkStatus();
+  if (now == value.before()) return absl::OkStatus();
+  if (!value.during().empty() && !now.empty() && now != value.during()) return absl::OkStatus();  // somebody else's
   const Fd fd(open(value.file().c_str(), O_WRONLY | O_CLOEXEC));
   if (!fd || write(fd.get(), value.before().data(), value.before().size()) < 0) {
     if (!IsThere(value.file())) return absl::OkStatus();

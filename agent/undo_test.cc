@@ -182,6 +182,13 @@ TEST(Undo, WhatIsInAMadeCgroupGoesBackAndAValueIsAsBefore) {
   ASSERT_TRUE(WriteCgroupFile(FileOf(made, "pids.max"), "7").ok());
   EXPECT_TRUE(TakeBack(value).ok());
   EXPECT_EQ(Slurp(FileOf(made, "pids.max")), "max\n");
+  value.mutable_cgroup_value()->set_during("7");
+  ASSERT_TRUE(WriteCgroupFile(FileOf(made, "pids.max"), "9").ok());
+  EXPECT_TRUE(TakeBack(value).ok());
+  EXPECT_EQ(Slurp(FileOf(made, "pids.max")), "9\n") << "somebody else has set it since";
+  ASSERT_TRUE(WriteCgroupFile(FileOf(made, "pids.max"), "7").ok());
+  EXPECT_TRUE(TakeBack(value).ok());
+  EXPECT_EQ(Slurp(FileOf(made, "pids.max")), "max\n");
   Undo back;
   back.mutable_made_cgroup()->set_folder(made.folder);
   EXPECT_TRUE(TakeBack(back).ok());

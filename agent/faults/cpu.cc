@@ -93,6 +93,8 @@ class QuotaFault : public ActiveFault {
     if (!limit.ok()) return limit.status();
 
     if (place->own) {
+      const absl::Status alone = CheckAlone(*place);
+      if (!alone.ok()) return alone;
       const absl::StatusOr<CpuLimit> before = ReadLimit(place->cgroup);
       if (!before.ok()) return before.status();
       CpuLimitUndo& undo = *undo_.mutable_cpu_limit();
@@ -100,6 +102,8 @@ class QuotaFault : public ActiveFault {
       undo.set_folder(place->cgroup.folder);
       undo.set_quota_us(before->quota_us);
       undo.set_period_us(before->period_us);
+      undo.set_during_quota_us(limit->quota_us);
+      undo.set_during_period_us(limit->period_us);
       cgroup_ = place->cgroup;
     } else {
       const absl::StatusOr<LimitCgroup> below = BelowOf(place->cgroup, service_.name());
@@ -120,6 +124,15 @@ class QuotaFault : public ActiveFault {
     const absl::Status limited = WriteLimit(cgroup_, *limit);
     if (!limited.ok() || place->own) return limited;
     return MoveAllInto(cgroup_, [this] { return service_.Processes(); });
+  }
+
+  // Each of two would put back what the other had set.
+  absl::Status CheckAlone(const LimitPlace& place) const {
+    for (const PendingUndo& pending : context_.journal->Pending()) {
+      if (pending.undo().cpu_limit().folder() != place.cgroup.folder) continue;
+      return absl::FailedPreconditionError("another fault has set its quota already; let one end before the other begins");
+    }
+    return CheckNotMoved(place, service_, *context_.journal);
   }
 
   void Look() {

@@ -138,6 +138,31 @@ TEST_F(CpuTest, QuotaThatTheKernelWouldRefuseIsAnErrorAndLeavesNothing) {
   EXPECT_EQ(FolderOf(*target.Leader()), own.folder);
 }
 
+TEST_F(CpuTest, ASecondQuotaOnTheSameServiceIsRefusedAndTheFirstGoesOn) {
+  AttachTo(Program(), "own");
+  const LimitCgroup own = At(folders_.back());
+  ASSERT_TRUE(WriteLimit(own, {50'000, 100'000}).ok());
+  auto first = Quota(20);
+  ASSERT_TRUE(first->Inject().ok());
+  auto second = Quota(10);
+  const absl::Status status = second->Inject();
+  EXPECT_TRUE(absl::StrContains(status.message(), "another fault has set its quota already")) << status;
+  EXPECT_EQ(ReadLimit(own)->quota_us, 10'000);
+  EXPECT_TRUE(first->Heal(HealFor::kFaultOver).ok());
+  EXPECT_EQ(ReadLimit(own)->quota_us, 50'000);
+}
+
+TEST_F(CpuTest, AQuotaThatSomebodyElseHasSetSinceIsLeft) {
+  AttachTo(Program(), "own");
+  const LimitCgroup own = At(folders_.back());
+  ASSERT_TRUE(WriteLimit(own, {50'000, 100'000}).ok());
+  auto fault = Quota(20);
+  ASSERT_TRUE(fault->Inject().ok());
+  ASSERT_TRUE(WriteLimit(own, {70'000, 100'000}).ok());
+  EXPECT_TRUE(fault->Heal(HealFor::kFaultOver).ok());
+  EXPECT_EQ(ReadLimit(own)->quota_us, 70'000);
+}
+
 TEST_F(CpuTest, WhatAnAgentThatWasKilledChangedIsTakenBackFromItsJournal) {
   AttachTo(Program(), "own");
   const LimitCgroup own = At(folders_.back());

@@ -8,8 +8,8 @@
 //   is limited in its cgroup where nothing else is in that; otherwise its processes are moved into a cgroup made for them
 //   below the one where they are (v1; v2 allows that at its root only, and elsewhere the fault is refused before anything is touched).
 //   Memory is charged to the cgroup in which it was first touched: what was used before a move counts as the old one's, and the limit
-//   holds what is taken from then on. A limit in place below what is used already is reached by reclaim; where that does not do, v1
-//   refuses it, and the fault fails with nothing changed, and v2 kills.
+//   holds what is taken from then on. A limit in place below what is used already is reached by reclaim; where that does not do, v2
+//   kills; v1 refuses it, which is tried again for two seconds, and then the fault fails with nothing changed.
 // Proof: how often the kernel had to reclaim, and how often it killed, as it counts it in that cgroup; the most that was used.
 // Undo while the agent lives: the limits are as before, read back; what was moved, and what it has forked since, is put back, and
 //   the cgroup is gone.
@@ -43,6 +43,9 @@ namespace {
 // A host with much memory is filled for longer than that; the fault has begun all the same.
 constexpr absl::Duration kPatience = absl::Seconds(5);
 
+// For how long v1 is asked again: what a service uses comes and goes.
+constexpr absl::Duration kRefusedFor = absl::Seconds(2);
+
 // v1 limits memory and swap together. The kernel looks at that limit first, and counts in memory.failcnt only what meets the other one:
 // higher by more than it charges at once, a huge page, it is never met first.
 constexpr int64_t kSwap = int64_t{4} << 20;
@@ -55,6 +58,7 @@ class MemoryLimit : public ActiveFault {
  public:
   MemoryLimit(const Memory& memory, const FaultContext& context)
       : memory_(memory),
+        context_(context),
         service_(*context.services->at(memory.service())),
         limit_("memory", &service_, context.journal) {}
 
@@ -91,7 +95,12 @@ class MemoryLimit : public ActiveFault {
     oom_kills_before_ = OomKills();
     const int64_t page = sysconf(_SC_PAGESIZE);
     const int64_t bytes = memory_.limit() / page * page;
-    const absl::Status lowered = limit_.Lower(v1_ ? "memory.limit_in_bytes" : "memory.max", bytes);
+    const int64_t deadline = BootNanos() + absl::ToInt64Nanoseconds(kRefusedFor);
+    const auto again = [&] {
+      absl::SleepFor(absl::Milliseconds(5));
+      return v1_ && BootNanos() < deadline && !*context_.cancelled;
+    };
+    const absl::Status lowered = limit_.Lower(v1_ ? "memory.limit_in_bytes" : "memory.max", bytes, again);
     const int64_t used = Usage();
     if (v1_ && !lowered.ok() && used > bytes) return TooMuch(lowered, used);
     if (!lowered.ok()) return lowered;
@@ -100,7 +109,7 @@ class MemoryLimit : public ActiveFault {
     const absl::StatusOr<int64_t> may_swap = ReadLimitNumber(FileOf(limit_.cgroup(), swap));
     const int64_t swap_limit = v1_ ? bytes + kSwap : 0;
     if (may_swap.ok() && *may_swap > swap_limit) {
-      const absl::Status no_swap = limit_.Lower(swap, swap_limit);
+      const absl::Status no_swap = limit_.Lower(swap, swap_limit, again);
       if (!no_swap.ok()) return v1_ ? TooMuch(no_swap, used) : no_swap;
     }
     limit_bytes_ = bytes;
@@ -110,8 +119,8 @@ class MemoryLimit : public ActiveFault {
 
   absl::Status TooMuch(const absl::Status& status, int64_t used) const {
     return absl::FailedPreconditionError(
-        absl::StrCat("it uses ", used, " bytes, and the kernel cannot reclaim what is more than ", memory_.limit(), " (", status.message(),
-                     "); choose a limit above what it needs at rest"));
+        absl::StrCat("it uses ", used, " bytes, and the kernel cannot reclaim what is more than ", memory_.limit(), ", tried for ",
+                     absl::FormatDuration(kRefusedFor), " (", status.message(), "); choose a limit above what it needs at rest"));
   }
 
   std::string File(const char* v1, const char* v2) const { return FileOf(limit_.cgroup(), v1_ ? v1 : v2); }
@@ -137,6 +146,7 @@ class MemoryLimit : public ActiveFault {
   }
 
   const Memory memory_;
+  const FaultContext context_;
   const RunningService& service_;
   ServiceLimit limit_;
   bool v1_ = false;

@@ -44,6 +44,15 @@ absl::StatusOr<LimitPlace> PlaceOfService(const std::string& controller, const R
   return LimitPlace{*own, /*own=*/true};
 }
 
+absl::Status CheckNotMoved(const LimitPlace& place, const RunningService& service, const Journal& journal) {
+  if (service.IsRun()) return absl::OkStatus();
+  for (const PendingUndo& pending : journal.Pending()) {
+    if (pending.undo().made_cgroup().folder() != place.cgroup.folder) continue;
+    return absl::FailedPreconditionError("another fault has moved it into a cgroup already; let one end before the other begins");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ServiceLimit::Pend(const Undo& undo) {
   const absl::StatusOr<uint64_t> number = journal_->Pend(undo);
   if (number.ok()) pending_.emplace_back(*number, undo);
@@ -55,14 +64,8 @@ absl::Status ServiceLimit::Enter() {
   const absl::StatusOr<LimitPlace> place = PlaceOfService(controller_, *service_);
   if (!place.ok()) return place.status();
   if (place->own) {
-    // One that squall made goes with the fault that made it, and what was set in it goes too.
-    for (const PendingUndo& pending : journal_->Pending()) {
-      if (!service_->IsRun() && pending.undo().made_cgroup().folder() == place->cgroup.folder) {
-        return absl::FailedPreconditionError("another fault has moved it into a cgroup already; let one end before the other begins");
-      }
-    }
     cgroup_ = place->cgroup;
-    return absl::OkStatus();
+    return CheckNotMoved(*place, *service_, *journal_);
   }
   const absl::StatusOr<LimitCgroup> below = BelowOf(place->cgroup, service_->name());
   if (!below.ok()) return below.status();
@@ -77,7 +80,7 @@ absl::Status ServiceLimit::Enter() {
   return MoveAllInto(cgroup_, [this] { return service_->Processes(); });
 }
 
-absl::Status ServiceLimit::Lower(const std::string& file, int64_t to) {
+absl::Status ServiceLimit::Lower(const std::string& file, int64_t to, const std::function<bool()>& again) {
   const std::string path = FileOf(cgroup_, file);
   const absl::StatusOr<int64_t> before = ReadLimitNumber(path);
   if (!before.ok()) return before.status();
@@ -94,10 +97,14 @@ absl::Status ServiceLimit::Lower(const std::string& file, int64_t to) {
     Undo undo;
     undo.mutable_cgroup_value()->set_file(path);
     undo.mutable_cgroup_value()->set_before(std::string(absl::StripAsciiWhitespace(Slurp(path))));
+    undo.mutable_cgroup_value()->set_during(absl::StrCat(to));
     const absl::Status pended = Pend(undo);
     if (!pended.ok()) return pended;
   }
-  const absl::Status written = WriteCgroupFile(path, absl::StrCat(to));
+  absl::Status written;
+  do {
+    written = WriteCgroupFile(path, absl::StrCat(to));
+  } while (!written.ok() && again && again());
   if (!written.ok()) return written;
   const absl::StatusOr<int64_t> now = ReadLimitNumber(path);
   if (!now.ok()) return now.status();

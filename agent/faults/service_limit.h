@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,10 @@ absl::Status CheckLimit(const std::string& what, const std::string& controller, 
 // Where a limit on the service acts now. Changes nothing.
 absl::StatusOr<LimitPlace> PlaceOfService(const std::string& controller, const RunningService& service);
 
+// FAILED_PRECONDITION where the service is in a cgroup that another fault has made for it: that goes when the other one ends, and what was
+// set in it goes too.
+absl::Status CheckNotMoved(const LimitPlace& place, const RunningService& service, const Journal& journal);
+
 // Numbers in files of the cgroup that holds the service and nothing else, which are lowered and put back. Each step is in the
 // journal before it is done. Not thread-safe.
 class ServiceLimit {
@@ -34,8 +39,9 @@ class ServiceLimit {
   // The service has a cgroup to itself from now on. Where it has none, one is made below the one where it is, and its processes are
   // moved there.
   absl::Status Enter();
-  // REQUIRES: Enter was OK. FAILED_PRECONDITION where the limit that is there is no higher.
-  absl::Status Lower(const std::string& file, int64_t to);
+  // REQUIRES: Enter was OK. FAILED_PRECONDITION where the limit that is there is no higher. What the kernel refuses now is tried again for
+  // as long as `again` says: what a service uses comes and goes.
+  absl::Status Lower(const std::string& file, int64_t to, const std::function<bool()>& again = nullptr);
   // All is as before, and that was looked at. Idempotent; after an error what is left is tried again.
   absl::Status TakeBack();
 
