@@ -173,6 +173,7 @@ class PauseFault : public ActiveFault {
     Evidence evidence;
     evidence.set_pauses(pauses_);
     evidence.set_paused_ns(paused_ns_);
+    if (pause_.has_each()) evidence.set_requested_ns(asked_ns_ + AskedOfThisStop());
     for (const ProcessId& process : seen_) evidence.add_pids(process.pid);
     return evidence;
   }
@@ -364,11 +365,28 @@ class PauseFault : public ActiveFault {
     since_ns_ = now;
   }
 
+  // How long the stop that is now was to last so far.
+  int64_t AskedOfThisStop() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return asked_since_ns_ == 0 ? 0 : std::min(BootNanos() - asked_since_ns_, absl::ToInt64Nanoseconds(ToDuration(pause_.each())));
+  }
+
+  bool StayStopped(absl::Duration each) {
+    {
+      absl::MutexLock lock(&mutex_);
+      asked_since_ns_ = BootNanos();
+    }
+    const bool goes_on = Sleep(each);
+    absl::MutexLock lock(&mutex_);
+    asked_ns_ += AskedOfThisStop();
+    asked_since_ns_ = 0;
+    return goes_on;
+  }
+
   // On a thread of its own.
   void Repeat() {
     const absl::Duration each = ToDuration(pause_.each());
     const absl::Duration every = ToDuration(pause_.every());
-    for (int64_t number = 0; Sleep(each); ++number) {
+    for (int64_t number = 0; StayStopped(each); ++number) {
       while (true) {
         {
           absl::MutexLock lock(&mutex_);
@@ -385,7 +403,9 @@ class PauseFault : public ActiveFault {
 
   bool StopAgain() {
     absl::MutexLock lock(&mutex_);
-    return Stop().ok();
+    if (Stop().ok()) return true;
+    asked_ns_ += absl::ToInt64Nanoseconds(ToDuration(pause_.each()));
+    return false;
   }
 
   // False when the fault is over. In short sleeps by a clock that nobody can set.
@@ -420,6 +440,8 @@ class PauseFault : public ActiveFault {
   int64_t since_ns_ ABSL_GUARDED_BY(mutex_) = 0;         // when it was last seen stopped; 0: it is not
   int64_t pauses_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t paused_ns_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t asked_ns_ ABSL_GUARDED_BY(mutex_) = 0;        // with `each`: of the stops that are over
+  int64_t asked_since_ns_ ABSL_GUARDED_BY(mutex_) = 0;  // 0: no stop now
 };
 
 }  // namespace

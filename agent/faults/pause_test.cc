@@ -436,6 +436,8 @@ TEST_F(PauseTest, RepeatedStopsComeAndGoUntilItIsHealed) {
     HealTwice(*fault);
     const Evidence evidence = fault->Seen();
     EXPECT_GE(evidence.paused_ns(), (evidence.pauses() - 1) * 20'000'000) << "each as long as asked for, but for the one that healing cut";
+    EXPECT_GE(evidence.requested_ns(), (evidence.pauses() - 1) * 20'000'000);
+    EXPECT_LT(evidence.requested_ns(), (evidence.pauses() + 3) * 20'000'000) << "and of stops that did not come about";
     EXPECT_TRUE(NoneStopped(target));
     ExpectGoesOn(target);
     EXPECT_EQ(fault->Seen().pauses(), evidence.pauses());
