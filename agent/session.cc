@@ -97,7 +97,10 @@ bool Session::LeaseIsOver() const { return BootNanos() - renewed_ns_ > absl::ToI
 
 int64_t Session::ExpiresNs() const {
   const int64_t finishes_by_ns = finishes_by_ns_;
-  return finishes_by_ns != INT64_MAX ? finishes_by_ns : renewed_ns_ + absl::ToInt64Nanoseconds(lease_);
+  const int64_t lease_ns = absl::ToInt64Nanoseconds(lease_);
+  if (finishes_by_ns == INT64_MAX) return renewed_ns_ + lease_ns;
+  // One that is stopped while it undoes no longer asks, and is known as soon as before.
+  return std::min(finishes_by_ns, BootNanos() + lease_ns);
 }
 
 absl::StatusOr<PrepareReply> Session::Prepare(const PrepareRequest& request) {

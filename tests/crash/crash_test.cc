@@ -32,6 +32,7 @@ constexpr absl::Duration kSlack = absl::Seconds(6);
 constexpr absl::Duration kLease = absl::Seconds(5);
 constexpr uint32_t kInjectedWithinUs = 1'500'000;
 constexpr char kNobody[] = "nobody dies";
+constexpr int kMostSteps = 60;  // a pause that comes again and again has more of the same
 
 struct Death {
   std::string name;
@@ -53,8 +54,11 @@ const std::vector<Death>& Deaths() {
          const pid_t agent = victim.Agent(), guardian = victim.GuardianOf(agent);
          EXPECT_GT(guardian, 0) << victim.name();
          Signal(guardian, SIGKILL);
-         EXPECT_TRUE(Eventually(kSlack, [&] { return victim.GuardianOf(agent) > 0 && victim.GuardianOf(agent) != guardian; }))
-             << victim.name() << ": nobody took its place";
+         const auto replaced = [&] {
+           const pid_t now = victim.GuardianOf(agent);
+           return now > 0 && now != guardian;
+         };
+         EXPECT_TRUE(Eventually(kSlack, replaced)) << victim.name() << ": nobody took its place";
          EXPECT_EQ(victim.Agent(), agent) << victim.name();
          Signal(agent, SIGKILL);  // the next one does what the first would have done
        }},
@@ -104,12 +108,22 @@ class SmallDisk {
   bool mounted_ = false;
 };
 
+// When a victim dies.
+struct Moment {
+  std::optional<uint32_t> seed;  // at a random instant from the start of a run on
+  int step = 0;                  // held at this step of its agent's journal, from 1 on
+  // Neither: once the fault acts.
+};
+
 class CrashTest : public ::testing::TestWithParam<size_t> {
  protected:
-  // Some at a time, and then the host.
-  static void Try(const Death& death, std::vector<std::unique_ptr<Victim>>& victims, std::optional<uint32_t> seed);
-  // All faults. With a seed each dies at a random instant, otherwise once the fault acts.
-  static void TryAll(const Death& death, std::optional<uint32_t> seed);
+  // All faults but those for which `left_out` is true, some at a time.
+  static void TryAll(const Death& death, const Moment& moment, const std::function<bool(const FaultCase&)>& left_out = nullptr,
+                     std::set<std::string>* survived = nullptr);
+
+ private:
+  // Some at a time, and then the host. Whom the moment never comes for is in `survived`.
+  static void Try(const Death& death, std::vector<std::unique_ptr<Victim>>& victims, const Moment& moment, std::set<std::string>* survived);
   // The digest of the host, without what agents of others do.
   static std::vector<std::string> Changes(const HostState& before) {
     std::vector<std::string> changes;
@@ -129,24 +143,7 @@ TEST(Crash, EveryKindOfFaultIsTried) {
 
 TEST_P(CrashTest, HostIsAsItWasAndTheServiceAnswers) {
   if (!IsRoot()) GTEST_SKIP() << "LEFT OUT: crash_test: most faults need root";
-  TryAll(Deaths()[GetParam()], std::nullopt);
-}
-
-void CrashTest::TryAll(const Death& death, std::optional<uint32_t> seed) {
-  const SmallDisk disk;
-  ASSERT_TRUE(disk.mounted());
-  const Checkout checkout({"tests/crash/holder"});
-  const char* only = getenv("CRASH_FAULT");
-  std::vector<std::unique_ptr<Victim>> victims;
-  for (const FaultCase& fault : AllFaults(disk.path())) {
-    if (only != nullptr && fault.name != only) continue;
-    victims.push_back(std::make_unique<Victim>(checkout, fault));
-    if (victims.size() < kAtATime) continue;
-    Try(death, victims, seed);
-    End(victims);
-  }
-  if (!victims.empty()) Try(death, victims, seed);
-  End(victims);
+  TryAll(Deaths()[GetParam()], {});
 }
 
 // At random instants from the start of a run on: before, while and after the fault is injected. bazel/test --full asks for twenty.
@@ -159,31 +156,84 @@ TEST_P(CrashTest, SoItIsWheneverItHappens) {
   for (int i = 0; i < (instants == nullptr ? 0 : atoi(instants)); ++i) {
     const uint32_t seed = seeds();
     SCOPED_TRACE(absl::StrCat("seed ", seed));
-    TryAll(death, seed);
+    TryAll(death, {.seed = seed});
     if (HasFailure()) return;
   }
 }
 
-void CrashTest::Try(const Death& death, std::vector<std::unique_ptr<Victim>>& victims, std::optional<uint32_t> seed) {
-  ForAll(victims, [](Victim& victim) { EXPECT_TRUE(victim.Start()) << victim.name() << ": " << victim.Said(); });
+// Just before and just after each entry of the journal is synced, those that strike out what has been undone included. bazel/test does
+// the first entry of one fault and one death; --full asks for all.
+TEST_P(CrashTest, SoItIsAtEveryStepOfTheJournal) {
+  if (!IsRoot()) GTEST_SKIP() << "LEFT OUT: crash_test: most faults need root";
+  const Death& death = Deaths()[GetParam()];
+  if (death.name == kNobody) return;
+  const bool all = getenv("CRASH_STEPS") != nullptr;
+  if (!all && GetParam() != 0) return;
+  std::set<std::string> over;  // which have no such step any more
+  const size_t faults = AllFaults("/tmp").size();
+  int step = 1;
+  for (; over.size() < faults && step <= (all ? kMostSteps : 2); ++step) {
+    SCOPED_TRACE(absl::StrCat("step ", step));
+    TryAll(death, {.step = step}, [&](const FaultCase& fault) { return over.contains(fault.name) || (!all && fault.name != "fds"); }, &over);
+    if (HasFailure()) return;
+  }
+  EXPECT_GE(step, 3) << "no journal was written";
+  if (all) printf("%s: %d steps, %zu of %zu faults have no more\n", death.name.c_str(), step - 1, over.size(), faults);
+}
+
+void CrashTest::TryAll(const Death& death, const Moment& moment, const std::function<bool(const FaultCase&)>& left_out,
+                       std::set<std::string>* survived) {
+  const SmallDisk disk;
+  ASSERT_TRUE(disk.mounted());
+  const Checkout checkout({"tests/crash/holder", "tests/crash/hold_at_step.so"});
+  const char* only = getenv("CRASH_FAULT");
+  std::vector<std::unique_ptr<Victim>> victims;
+  for (const FaultCase& fault : AllFaults(disk.path())) {
+    if ((only != nullptr && fault.name != only) || (left_out && left_out(fault))) continue;
+    victims.push_back(std::make_unique<Victim>(checkout, fault));
+    if (victims.size() < kAtATime) continue;
+    Try(death, victims, moment, survived);
+    End(victims);
+  }
+  if (!victims.empty()) Try(death, victims, moment, survived);
+  End(victims);
+}
+
+void CrashTest::Try(const Death& death, std::vector<std::unique_ptr<Victim>>& victims, const Moment& moment, std::set<std::string>* survived) {
+  ForAll(victims, [&](Victim& victim) {
+    if (moment.step > 0) victim.HoldAt(moment.step);
+    EXPECT_TRUE(victim.Start()) << victim.name() << ": " << victim.Said();
+  });
   const HostState before = ReadHostState(UsualFolders());
-  if (seed) {
-    std::mt19937 random(*seed);
+  absl::Mutex mutex;
+  std::set<std::string> spared;
+  if (moment.seed) {
+    std::mt19937 random(*moment.seed);
     std::map<Victim*, absl::Duration> instants;
     for (const auto& victim : victims) instants[victim.get()] = absl::Microseconds(random() % kInjectedWithinUs);
     ForAll(victims, [&](Victim& victim) {
       victim.Begin();
       absl::SleepFor(instants.at(&victim));
     });
+  } else if (moment.step > 0) {
+    ForAll(victims, [&](Victim& victim) {
+      bool held = false;
+      EXPECT_TRUE(victim.ReachStep(held)) << victim.name() << ": " << victim.Said();
+      if (held) return;
+      absl::MutexLock lock(&mutex);
+      spared.insert(victim.name());
+    });
+    survived->insert(spared.begin(), spared.end());
   } else {
     ForAll(victims, [](Victim& victim) { EXPECT_TRUE(victim.Inject()) << victim.name() << ": " << victim.Said(); });
   }
   ASSERT_FALSE(HasFailure());
 
   std::map<std::string, absl::Duration> took;
-  absl::Mutex mutex;
   ForAll(victims, [&](Victim& victim) {
+    if (spared.contains(victim.name())) return;
     death.happens(victim);
+    victim.Release();
     const absl::Time died = NowTime();
     const bool healed = Eventually(death.promised + kSlack, [&] { return victim.NothingPending() && victim.Answers(); });
     EXPECT_TRUE(healed) << victim.name() << " is not as before after: " << death.name << "\n" << victim.Said();
@@ -191,12 +241,12 @@ void CrashTest::Try(const Death& death, std::vector<std::unique_ptr<Victim>>& vi
     took[victim.name()] = NowTime() - died;
   });
   std::vector<std::string> changes;
-  Eventually(kSlack, [&] { return (changes = Changes(before)).empty(); });
+  Eventually(death.promised + kSlack, [&] { return (changes = Changes(before)).empty(); });
   EXPECT_THAT(changes, ::testing::IsEmpty()) << "after: " << death.name;
 
-  for (const auto& victim : victims) {
-    printf("| %-22s | %-27s | %s after %.2f s |\n", victim->name().c_str(), death.name.c_str(),
-           changes.empty() ? "as before" : "RESIDUE", absl::ToDoubleSeconds(took[victim->name()]));
+  for (const auto& [name, time] : took) {
+    printf("| %-22s | %-27s | %s after %.2f s |\n", name.c_str(), death.name.c_str(), changes.empty() ? "as before" : "RESIDUE",
+           absl::ToDoubleSeconds(time));
   }
 }
 

@@ -95,10 +95,19 @@ Victim::Victim(const Checkout& checkout, const FaultCase& fault, std::map<std::s
 
 Victim::~Victim() {
   controller_.reset();
-  // What a guardian started is nobody's child.
-  const pid_t agent = Agent();
-  if (agent > 1) kill(agent, SIGTERM);
-  Eventually(absl::Seconds(10), [&] { return Agent() == 0; });
+  // What a guardian started is nobody's child, and a guardian may be about to start one.
+  const std::string mark = absl::StrCat("SQUALL_STATE_DIR=", folder_, "/state");
+  std::set<pid_t> told;
+  Eventually(absl::Seconds(10), [&] {
+    int left = 0;
+    for (const pid_t pid : AllPids()) {
+      const absl::StatusOr<ProcStat> stat = ReadStat(pid);
+      if (pid <= 1 || !stat.ok() || HasEnded(*stat) || !absl::StrContains(Slurp(absl::StrCat("/proc/", pid, "/environ")), mark)) continue;
+      ++left;
+      if (stat->name == "squall-agent" && told.insert(pid).second) kill(pid, SIGTERM);
+    }
+    return left == 0;
+  });
   agent_.reset();
   shop_.reset();
   recommend_.reset();
@@ -140,6 +149,29 @@ bool Victim::InjectThrough(const std::string& socket) {
   BeginThrough(socket);
   return AwaitInjected();
 }
+
+void Victim::HoldAt(int step) {
+  const std::string path = folder_ + "/step";
+  std::ofstream(path) << step;
+  env_["HOLD_AT_STEP"] = path;
+  env_["LD_PRELOAD"] = checkout_.path() + "/bazel-bin/tests/crash/hold_at_step.so";
+}
+
+bool Victim::ReachStep(bool& held) {
+  Begin();
+  bool ends = false;
+  return Eventually(kStarts, [&] {
+    const std::string said = controller_->Output();
+    if (!ends && absl::StrContains(said, "INJECTED")) {
+      controller_->Type("\n");
+      ends = true;
+    }
+    held = std::filesystem::exists(folder_ + "/step.reached");
+    return held || absl::StrContains(said, "FINISHED");
+  });
+}
+
+void Victim::Release() const { std::filesystem::remove(folder_ + "/step"); }
 
 bool Victim::AwaitInjected() const { return controller_->WaitForOutput("INJECTED", kStarts); }
 

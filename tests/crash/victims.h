@@ -31,10 +31,17 @@ class Victim {
   Victim(const Victim&) = delete;
 
   const std::string& name() const { return fault_.name; }
+  const FaultCase& fault() const { return fault_; }
   // Starts the service, what it calls, and the agent.
   bool Start();
   // Starts the controller, which injects the fault.
   void Begin() { BeginThrough(agent_socket()); }
+  // To be called before Start: the agent is to be held at a step of its journal, from 1 on (hold_at_step.cc).
+  void HoldAt(int step);
+  // Begins, and lets the controller end the run as soon as the fault acts. `held`: the agent is; otherwise the run is over without a step
+  // of that number. False: neither.
+  bool ReachStep(bool& held);
+  void Release() const;
   // Waits until it acts. Otherwise `Said()` says why not.
   bool AwaitInjected() const;
   bool Inject() { return InjectThrough(agent_socket()); }
@@ -63,7 +70,7 @@ class Victim {
 
   const Checkout& checkout_;
   const FaultCase fault_;
-  const std::map<std::string, std::string> env_;
+  std::map<std::string, std::string> env_;
   const std::string folder_;
   const int port_;
   const int peer_port_;
