@@ -91,7 +91,7 @@ grpc::Status AgentService::Hold(grpc::ServerContext* context, grpc::ServerReader
   }
   lease_begins_();
   log_(absl::StrCat("begins, ", holder, ", from ", caller.address));
-  // Says that the run is open: from here on other calls may name it.
+  context->AddInitialMetadata("squall-run", "open");
   stream->SendInitialMetadata();
 
   // Three that watch each other: the reader renews, the writer tells, and this one ends the run when the stream or the

@@ -151,12 +151,20 @@ absl::Status AgentClient::Open(const std::string& run_id, const std::string& hol
   renewal.mutable_expected()->set_seconds(absl::ToInt64Seconds(expected));
   stream_->Write(renewal);
   stream_->WaitForInitialMetadata();
+  const bool is_open = hold_context_.GetServerInitialMetadata().count("squall-run") > 0;
   reader_ = std::thread([this, on_event = std::move(on_event)] {
     AgentEvent event;
     while (stream_->Read(&event)) on_event(std::move(event));
     stream_status_ = FromGrpc(stream_->Finish());
     stream_over_ = true;
   });
+  if (!is_open) {
+    stream_->WritesDone();
+    reader_.join();
+    stream_.reset();
+    const absl::Status status = stream_status_;
+    return status.ok() ? absl::UnavailableError("the agent ended the run at once") : status;
+  }
   renewer_ = std::thread([this, run_id] {
     Renewal again;
     again.set_run_id(run_id);
@@ -169,15 +177,7 @@ absl::Status AgentClient::Open(const std::string& run_id, const std::string& hol
       absl::SleepFor(absl::Milliseconds(10));
     }
   });
-  // The agent answers with its metadata once the run is open; a stream that is over by now was refused.
-  absl::SleepFor(absl::Milliseconds(1));
-  if (!stream_over_) return absl::OkStatus();
-  stop_renewing_ = true;
-  renewer_.join();
-  reader_.join();
-  stream_.reset();
-  const absl::Status status = stream_status_;
-  return status.ok() ? absl::UnavailableError("the agent ended the run at once") : status;
+  return absl::OkStatus();
 }
 
 bool AgentClient::WaitForLastEvent(absl::Duration timeout) {
