@@ -94,10 +94,11 @@ class Holds : public Agent::Service {
     began.Notify();
     go.WaitForNotification();
     peer_later = context->peer();
+    ended.Notify();
     return grpc::Status::OK;
   }
   std::string peer, peer_later;
-  absl::Notification began, go;
+  absl::Notification began, go, ended;
 };
 
 // What Callers relies on in gRPC.
@@ -136,6 +137,7 @@ TEST(Callers, GrpcKeepsADescriptorOpenWhileACallOnItHasItsContext) {
   EXPECT_TRUE(is_open()) << "its number could be somebody else's while the call asks who it is";
   service.go.Notify();
   EXPECT_TRUE(Eventually([&] { return !is_open(); }));
+  service.ended.WaitForNotification();
   EXPECT_EQ(service.peer_later, service.peer);
   server->Shutdown();
 }
