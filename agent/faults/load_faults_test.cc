@@ -249,6 +249,22 @@ TEST_F(AbandonTest, HealedHasNobodyHangUpAnyMoreNotEvenThoseWhoWait) {
   EXPECT_GT(load.Outcomes()[OK], 50);
 }
 
+TEST_F(AbandonTest, HealedLeavesAnotherOneToHangUpOnTheSameRequestsLater) {
+  LoopbackServer server(IsSilent());
+  RunningLoad load("checkout", server.Url(), 200);
+  loads_ = {{"checkout", load.get()}};
+  const auto sooner = MakeAbandonOf(100, absl::Milliseconds(500)), later = MakeAbandonOf(100, absl::Milliseconds(600));
+  ASSERT_TRUE(sooner->Inject().ok());
+  ASSERT_TRUE(later->Inject().ok());
+  ASSERT_TRUE(WaitUntil([&] { return later->Seen().requests() >= 20; }));
+  ASSERT_TRUE(sooner->Heal(HealFor::kFaultOver).ok());
+  const int64_t by_sooner = sooner->Seen().abandoned();
+  const auto hung_up = [&](int64_t number) { return load.Abandoned().count(number) > 0; };
+  EXPECT_TRUE(WaitUntil([&] { return hung_up(5) && hung_up(15); }));
+  EXPECT_EQ(sooner->Seen().abandoned(), by_sooner);
+  EXPECT_GT(later->Seen().abandoned(), 0);
+}
+
 TEST_F(AbandonTest, GoesOnWithNewConnectionsAndLeavesNoDescriptorBehind) {
   const int before = OpenDescriptors();
   {

@@ -288,7 +288,7 @@ void HttpLoop::ArmPace() {
     }
     or_at(NextRetryNs());
   }
-  if (!hanging_up_.empty()) or_at(hanging_up_.begin()->first);
+  if (!hanging_up_.empty()) or_at(std::get<0>(*hanging_up_.begin()));
   ArmAt(pace_timer_, at_ns);
 }
 
@@ -351,23 +351,21 @@ void HttpLoop::ChooseClient(HttpTransfer& transfer) {
   for (const auto& [id, hang_ups] : hang_ups_) {
     if (hang_ups.over || !IsImpatient(hang_ups.impatience, transfer.number())) continue;
     const int64_t at_ns = transfer.sent_ns() + hang_ups.impatience.patience_ns;
-    if (transfer.hang_up_ns != 0 && transfer.hang_up_ns <= at_ns) continue;
-    transfer.hang_up_ns = at_ns;
-    transfer.hung_up_by = id;
+    transfer.hang_ups.emplace_back(at_ns, id);
+    hanging_up_.emplace(at_ns, &transfer, id);
   }
-  if (transfer.hang_up_ns != 0) hanging_up_.emplace(transfer.hang_up_ns, &transfer);
 }
 
 void HttpLoop::HangUpDue() {
   bool any = false;
   while (!hanging_up_.empty()) {
-    const auto [at_ns, transfer] = *hanging_up_.begin();
+    const auto [at_ns, transfer, id] = *hanging_up_.begin();
     const int64_t now_ns = BootNanos();
     if (at_ns > now_ns) break;
     hanging_up_.erase(hanging_up_.begin());
     {
       absl::MutexLock lock(&mutex_);
-      HangUps& hang_ups = hang_ups_.at(transfer->hung_up_by);
+      HangUps& hang_ups = hang_ups_.at(id);
       if (hang_ups.over) continue;
       ++hang_ups.seen.abandoned;
     }
@@ -430,13 +428,13 @@ void HttpLoop::Collect() {
         retries_->Add(ended.request.end_ns + *wait_ns);
       }
     }
-    if (transfer->hang_up_ns != 0) hanging_up_.erase({transfer->hang_up_ns, transfer});
     Release(transfer);
     if (columns_.size() >= kRows) Flush();
   }
 }
 
 void HttpLoop::Release(HttpTransfer* transfer) {
+  for (const auto& [at_ns, id] : transfer->hang_ups) hanging_up_.erase({at_ns, transfer, id});
   const size_t slot = transfer->slot;
   idle_.push_back(std::move(in_flight_[slot]));
   if (slot + 1 < in_flight_.size()) {

@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -155,7 +156,7 @@ class HttpLoop {
 
   int64_t intended_ = 0, sent_ = 0, not_sent_ = 0;  // since the last LoadStats
   std::optional<int64_t> stop_until_ns_;
-  std::set<std::pair<int64_t, HttpTransfer*>> hanging_up_;  // by when
+  std::set<std::tuple<int64_t, HttpTransfer*, int>> hanging_up_;  // when, who, and by which fault
 
   mutable absl::Mutex mutex_;
   Command command_ ABSL_GUARDED_BY(mutex_);

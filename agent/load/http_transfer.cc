@@ -119,7 +119,7 @@ void HttpTransfer::Prepare(int64_t number, int64_t intended_ns, int64_t sent_ns,
   handed_over_ = false;
   died_ = false;
   socket_error_ = 0;
-  hang_up_ns = 0;
+  hang_ups.clear();
   const std::string parent = Traceparent(trace_prefix_, number);
   std::copy(parent.begin(), parent.end(), traceparent_->data + kTraceparentName.size());
   if (fresh_connection != fresh_connection_) {

@@ -7,6 +7,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "agent/load/columns.h"
@@ -52,9 +54,8 @@ class HttpTransfer {
 
   // Its place in its owner's list.
   size_t slot = 0;
-  // When its client hangs up, and the fault that has it do so; 0: it waits.
-  int64_t hang_up_ns = 0;
-  int hung_up_by = 0;
+  // When its client hangs up, and by which fault, where that still acts then.
+  std::vector<std::pair<int64_t, int>> hang_ups;
 
  private:
   HttpTransfer(const HttpRequest* request, uint64_t trace_prefix, int64_t* open_sockets);
