@@ -21,7 +21,7 @@ namespace squall {
 // What agent and guardian tell each other, each in a packet of its own: the agent sends it several times a second, and the guardian
 // sends it back.
 struct Beat {
-  // CLOCK_BOOTTIME after which everything has to be undone, whatever the agent does; 0: nothing has been done.
+  // CLOCK_BOOTTIME by which everything is undone, unless the agent tells a later one; 0: nothing has been done.
   int64_t expires_ns = 0;
   // The agent ends by itself: it is not to be replaced.
   bool leaving = false;

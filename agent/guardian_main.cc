@@ -24,6 +24,7 @@
 #include "agent/process/cgroup.h"
 #include "agent/process/hold.h"
 #include "agent/process/proc.h"
+#include "agent/undo.h"
 #include "base/clock.h"
 
 namespace squall {
@@ -76,12 +77,13 @@ int Guard(int argc, char** argv) {
   const int pidfd = agent.ok() ? static_cast<int>(syscall(SYS_pidfd_open, agent->id.pid, 0)) : -1;
   const int64_t began_ns = BootNanos();
 
-  // Where it takes the place of another one, the agent may hang since then.
+  // Where it takes the place of another one, the agent may hang since then; one that does not is heard within the grace.
   const absl::StatusOr<JournalContent> content = ReadJournal(journal);
-  const Why why = Watch(content.ok() ? content->expires_ns : 0);
+  const Why why = Watch(content.ok() && content->expires_ns != 0 ? std::max(content->expires_ns, began_ns) : 0);
   if (why == Why::kLate) {
     fprintf(stderr, "squall-guardian: the agent, pid %d, has not undone what it did though its lease is over: ended\n", agent.ok() ? agent->id.pid : 0);
-    if (pidfd >= 0) syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, nullptr, 0);
+    const bool is_owner = content.ok() && agent.ok() && FromProto(content->owner.agent()) == agent->id;
+    if (pidfd >= 0 && is_owner) syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, nullptr, 0);
   }
   if (why != Why::kLeft) AwaitEnd(agent.ok() ? agent->id : ProcessId{}, pidfd);  // one that leaves waits for us
   const Recovered recovered = TakeBackJournal(journal, /*owner_is_dead=*/true);

@@ -23,8 +23,10 @@
 namespace squall {
 namespace {
 
+constexpr absl::string_view kFirstWords = "squall journal ";
 constexpr absl::string_view kFirstLine = "squall journal 2       \n";
 constexpr size_t kEntriesAt = kFirstLine.size() + sizeof(int64_t);
+constexpr int64_t kExpiryStepNs = 100'000'000;
 static_assert(kFirstLine.size() % sizeof(int64_t) == 0, "nobody is to see half an expiry");
 constexpr uint32_t kMostEntryBytes = 1 << 20;
 
@@ -87,7 +89,9 @@ absl::StatusOr<std::unique_ptr<Journal>> Journal::Create(const std::string& fold
   bytes.resize(kEntriesAt);
   AppendFrame(owner.SerializeAsString(), bytes);
   if (write(fd.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()) || fsync(fd.get()) != 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", path));
+    const absl::Status status = absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", path));
+    unlink(path.c_str());
+    return status;
   }
   const absl::Status synced = SyncFolder(folder);
   if (!synced.ok()) return synced;
@@ -104,7 +108,9 @@ Journal::~Journal() {
 }
 
 void Journal::SetExpiry(int64_t expires_ns) {
-  if (expires_ns == expires_ns_ || !fd_) return;
+  absl::MutexLock lock(&expiry_mutex_);
+  const bool both = expires_ns != 0 && expires_ns_ != 0;
+  if (!fd_ || (both ? std::llabs(expires_ns - expires_ns_) < kExpiryStepNs : expires_ns == expires_ns_)) return;
   const int64_t bytes = static_cast<int64_t>(htole64(static_cast<uint64_t>(expires_ns)));
   if (pwrite(fd_.get(), &bytes, sizeof(bytes), kFirstLine.size()) == sizeof(bytes)) expires_ns_ = expires_ns;
 }
@@ -158,7 +164,10 @@ std::vector<PendingUndo> Journal::Pending() const {
 }
 
 absl::StatusOr<JournalContent> ParseJournal(absl::string_view bytes) {
-  if (!absl::StartsWith(bytes, kFirstLine)) return absl::DataLossError("it is no journal of squall's, version 2");
+  if (absl::StartsWith(bytes, kFirstWords) && bytes.size() >= kFirstLine.size() && !absl::StartsWith(bytes, kFirstLine)) {
+    return absl::UnimplementedError("it is of another version of squall, whose agent has to take it back");
+  }
+  if (!absl::StartsWith(bytes, kFirstLine)) return absl::DataLossError("it is no journal of squall's");
   if (bytes.size() < kEntriesAt) return absl::DataLossError("it does not say whose it is");
   JournalContent content;
   memcpy(&content.expires_ns, bytes.data() + kFirstLine.size(), sizeof(content.expires_ns));

@@ -30,8 +30,8 @@ class Journal {
   // It has been taken back, and that was looked at.
   void Done(uint64_t number);
   // Until when what is pending may stay: CLOCK_BOOTTIME in ns; 0: no longer than the agent lives. Others read it in the file, so that an
-  // agent that hangs is known even to who has never spoken with it. Not synced: what another boot left is over anyway. For one thread at a
-  // time.
+  // agent that hangs is known even to who has never spoken with it. Not synced: what another boot left is over anyway. Written when it
+  // has moved by a tenth of a second.
   void SetExpiry(int64_t expires_ns);
   // What has been pending since, in the order in which it was written.
   std::vector<PendingUndo> Pending() const;
@@ -44,7 +44,8 @@ class Journal {
 
   std::string path_;
   Fd fd_;
-  int64_t expires_ns_ = 0;  // as in the file
+  absl::Mutex expiry_mutex_;
+  int64_t expires_ns_ ABSL_GUARDED_BY(expiry_mutex_) = 0;  // as in the file
   mutable absl::Mutex mutex_;
   int64_t size_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t empty_size_ ABSL_GUARDED_BY(mutex_) = 0;  // with nothing but whose it is

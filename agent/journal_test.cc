@@ -95,6 +95,8 @@ TEST_F(JournalTest, SaysUntilWhenItMayStayAndKeepsItsEntries) {
   const auto journal = Journal::Create(folder_).value();
   EXPECT_EQ(ReadJournal(journal->path())->expires_ns, 0);
   journal->SetExpiry(0x0102030405060708);
+  journal->SetExpiry(0x0102030405060709);
+  EXPECT_EQ(ReadJournal(journal->path())->expires_ns, 0x0102030405060708) << "next to the same";
   journal->Pend(FileAt("a")).value();
   journal->SetExpiry(0x1112131415161718);
   const JournalContent read = ReadJournal(journal->path()).value();
@@ -159,6 +161,7 @@ TEST_F(JournalTest, NoContentCrashesIt) {
   }
   EXPECT_TRUE(absl::IsDataLoss(ParseJournal("").status()));
   EXPECT_TRUE(absl::IsDataLoss(ParseJournal("something else\n").status()));
+  EXPECT_TRUE(absl::IsUnimplemented(ParseJournal("squall journal 9       \nwhatever that says").status()));
 }
 
 TEST_F(JournalTest, WhatAnAgentThatIsGoneLeftIsTakenBackAndItsJournalRemoved) {
@@ -193,14 +196,15 @@ TEST_F(JournalTest, TheJournalOfALivingAgentIsLeftAlone) {
 TEST_F(JournalTest, AnAgentThatHangsUnguardedPastItsExpiryIsEndedByTheNextOne) {
   constexpr int64_t kSecond = 1'000'000'000;
   const struct {
-    int64_t expires_ns;
+    int64_t from_now_ns;  // 0: never
     bool ended;
-  } kCases[] = {{BootNanos() - 4 * kSecond, true},
-                {BootNanos() - kSecond, false},  // its guardian's to end
-                {BootNanos() + 60 * kSecond, false},
+  } kCases[] = {{-4 * kSecond, true},
+                {-kSecond / 10, false},  // its guardian's to end
+                {60 * kSecond, false},
                 {0, false}};
-  for (const auto& [expires_ns, ended] : kCases) {
-    SCOPED_TRACE(expires_ns);
+  for (const auto& [from_now_ns, ended] : kCases) {
+    SCOPED_TRACE(from_now_ns);
+    const int64_t expires_ns = from_now_ns == 0 ? 0 : BootNanos() + from_now_ns;
     Write(Path("fill"), "x");
     const pid_t agent = fork();
     if (agent == 0) {
@@ -264,6 +268,14 @@ TEST_F(JournalTest, WhatCannotBeTakenBackIsToldAndKeptForTheNextTime) {
   EXPECT_EQ(recovered.taken_back, 1) << "it goes on past errors";
   ASSERT_THAT(recovered.left, SizeIs(1));
   EXPECT_THAT(ToText(recovered.left[0]), ::testing::StartsWith("NOT HEALED: something that a newer squall changed: "));
+  EXPECT_TRUE(std::filesystem::exists(Path("1-2.journal")));
+}
+
+TEST_F(JournalTest, OneOfAnotherVersionIsKeptForThatVersion) {
+  Write(Path("1-2.journal"), absl::StrCat("squall journal 9       \n", std::string(100, 'x')));
+  const Recovered recovered = TakeBackLeftovers(folder_);
+  ASSERT_THAT(recovered.left, SizeIs(1));
+  EXPECT_EQ(recovered.left[0].command, "squall-agent heal, of the squall that wrote it");
   EXPECT_TRUE(std::filesystem::exists(Path("1-2.journal")));
 }
 

@@ -33,19 +33,37 @@ bool Hangs(const JournalContent& journal) {
   return journal.expires_ns != 0 && journal.owner.boot_id() == BootId() && BootNanos() - journal.expires_ns > kUnguardedNs;
 }
 
+std::vector<std::string> JournalsIn(const std::string& folder) {
+  std::vector<std::string> journals;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (absl::EndsWith(entry.path().string(), ".journal")) journals.push_back(entry.path());
+  }
+  std::sort(journals.begin(), journals.end());
+  return journals;
+}
+
+void TellHeld(const JournalContent& journal, std::vector<Leftover>& left) {
+  for (const PendingUndo& pending : journal.pending) {
+    const int pid = journal.owner.agent().pid();
+    left.push_back({WhatIsChanged(pending.undo()), absl::StrCat("the agent, pid ", pid, ", lives and has not undone it"),
+                    absl::StrCat("kill -KILL ", pid, "; squall-agent heal")});
+  }
+}
+
 }  // namespace
 
 bool EndAgent(const ProcessId& agent) {
   const Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, agent.pid, 0)));
   const absl::StatusOr<ProcStat> stat = ReadStat(agent.pid);
-  if (!pidfd || !stat.ok() || stat->id != agent || !absl::StartsWith(stat->name, "squall-agent")) return false;
+  if (!pidfd || !stat.ok() || stat->id != agent || HasEnded(*stat) || !absl::StartsWith(stat->name, "squall-agent")) return false;
   if (syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0) != 0) return false;
   pollfd ended = {pidfd.get(), POLLIN, 0};
   poll(&ended, 1, kEndsWithinMs);
   // Its main thread may have ended before others, which still hold its files.
   const int64_t deadline = BootNanos() + int64_t{kEndsWithinMs} * 1'000'000;
   while (IsAlive(agent) && BootNanos() < deadline) absl::SleepFor(absl::Milliseconds(1));
-  return true;
+  return !IsAlive(agent);
 }
 
 Recovered TakeBackJournal(const std::string& path, bool owner_is_dead) {
@@ -59,7 +77,8 @@ Recovered TakeBackJournal(const std::string& path, bool owner_is_dead) {
     if (Slurp(path).size() < 64) {
       unlink(path.c_str());
     } else {
-      recovered.left.push_back({absl::StrCat("journal ", path), std::string(content.status().message()), absl::StrCat("rm ", path)});
+      recovered.left.push_back({absl::StrCat("journal ", path), std::string(content.status().message()),
+                                absl::IsUnimplemented(content.status()) ? "squall-agent heal, of the squall that wrote it" : absl::StrCat("rm ", path)});
     }
     return recovered;
   }
@@ -79,15 +98,15 @@ Recovered TakeBackJournal(const std::string& path, bool owner_is_dead) {
 
 Recovered TakeBackLeftovers(const std::string& folder) {
   Recovered all;
-  std::vector<std::string> journals;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    if (absl::EndsWith(entry.path().string(), ".journal")) journals.push_back(entry.path());
-  }
-  std::sort(journals.begin(), journals.end());
-  for (const std::string& journal : journals) {
-    const absl::StatusOr<JournalContent> content = ReadJournal(journal);
-    if (content.ok() && Hangs(*content) && EndAgent(FromProto(content->owner.agent()))) ++all.ended_agents;
+  for (const std::string& journal : JournalsIn(folder)) {
+    if (const absl::StatusOr<JournalContent> content = ReadJournal(journal); content.ok() && Hangs(*content)) {
+      const ProcessId agent = FromProto(content->owner.agent());
+      if (EndAgent(agent)) {
+        ++all.ended_agents;
+      } else if (IsAlive(agent)) {
+        TellHeld(*content, all.left);
+      }
+    }
     Recovered one = TakeBackJournal(journal);
     all.taken_back += one.taken_back;
     std::move(one.left.begin(), one.left.end(), std::back_inserter(all.left));
@@ -95,6 +114,17 @@ Recovered TakeBackLeftovers(const std::string& folder) {
   SweepCgroups();
   SweepHolds();
   return all;
+}
+
+std::vector<Leftover> HeldByTheLiving(const std::string& folder) {
+  std::vector<Leftover> left;
+  for (const std::string& journal : JournalsIn(folder)) {
+    const Fd fd(open(journal.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    if (!fd || flock(fd.get(), LOCK_SH | LOCK_NB) == 0) continue;
+    const absl::StatusOr<JournalContent> content = ReadJournal(journal);
+    if (content.ok() && !Hangs(*content)) TellHeld(*content, left);
+  }
+  return left;
 }
 
 std::string ToText(const Leftover& leftover) {

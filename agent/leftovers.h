@@ -26,11 +26,15 @@ struct Recovered {
 Recovered TakeBackJournal(const std::string& path, bool owner_is_dead = false);
 
 // All journals of `folder` that nobody holds, and what else dead agents leave: cgroups by name, lock files. An agent that has not undone
-// what its journal says by the journal's expiry is stopped or hangs, and its guardian is gone or has hung too: it is ended.
+// what its journal says by the journal's expiry is stopped or hangs, and its guardian is gone or has hung too: it is ended. What is in
+// the journal of one that cannot be ended is left.
 Recovered TakeBackLeftovers(const std::string& folder);
 
-// Ends an agent that does not answer, and waits until it is gone. False: there is none, or this user may not.
+// Ends an agent that does not answer, and waits until it is gone. False: there is none, or it is not gone.
 bool EndAgent(const ProcessId& agent);
+
+// What is in the journals of `folder` whose agents live.
+std::vector<Leftover> HeldByTheLiving(const std::string& folder);
 
 // "NOT HEALED: what: why; run: command".
 std::string ToText(const Leftover& leftover);

@@ -10,10 +10,13 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <cstdio>
+#include <functional>
 #include <string>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "agent/callers.h"
 #include "agent/front.h"
@@ -125,7 +128,10 @@ int main(int argc, char** argv) {
   const absl::StatusOr<std::string> folder = squall::JournalFolder();
   if (!folder.ok()) return Complain(kFailed, std::string(folder.status().message()));
   const squall::Recovered recovered = squall::TakeBackLeftovers(*folder);
-  if (recovered.ended_agents > 0) Complain(0, "ended " + std::to_string(recovered.ended_agents) + " agents that hung past their lease, unguarded");
+  if (recovered.ended_agents > 0) {
+    Complain(0, absl::StrCat("ended ", recovered.ended_agents, recovered.ended_agents == 1 ? " agent that hung past its lease" : " agents that hung past their leases",
+                             ", unguarded"));
+  }
   if (recovered.taken_back > 0 && fd < 0) Log("took back " + std::to_string(recovered.taken_back) + " changes that an agent before it had left");
   std::vector<std::string> leftovers;
   for (const squall::Leftover& left : recovered.left) leftovers.push_back(ToText(left));
@@ -143,15 +149,17 @@ int main(int argc, char** argv) {
     if (fd < 0) Log(line);  // a child's terminal is its controller's
   };
   squall::Guardian* guard = nullptr;  // set before anybody is served
-  squall::AgentService service(&main_thread, journal->get(), leftovers, [&guard] { guard->Announce(); }, log);
+  std::function<void()> keep_expiry;
+  squall::AgentService service(
+      &main_thread, journal->get(), leftovers,
+      [&] {
+        keep_expiry();
+        guard->Announce();
+      },
+      log);
+  keep_expiry = [&service, &journal] { (*journal)->SetExpiry(service.ExpiresNs()); };
   const absl::StatusOr<std::unique_ptr<squall::Guardian>> guardian = squall::Guardian::Start(
-      {(*journal)->path(), Again(argc, argv, fd >= 0),
-       [&] {
-         const int64_t expires_ns = service.ExpiresNs();
-         (*journal)->SetExpiry(expires_ns);
-         return expires_ns;
-       },
-       log});
+      {(*journal)->path(), Again(argc, argv, fd >= 0), [&service] { return service.ExpiresNs(); }, log});
   if (!guardian.ok()) return Complain(kFailed, std::string(guardian.status().message()));
   guard = guardian->get();
   squall::Callers callers;
@@ -192,6 +200,11 @@ int main(int argc, char** argv) {
     grpc::AddInsecureChannelFromFd(server.get(), fd);
   }
 
+  // On a thread of its own: a disk may take its time.
+  std::atomic<bool> over = false;
+  std::thread expiry([&] {
+    for (; !over; absl::SleepFor(absl::Milliseconds(100))) keep_expiry();
+  });
   std::thread watcher([&] {
     const int signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     signalfd_siginfo info;
@@ -211,6 +224,8 @@ int main(int argc, char** argv) {
   main_thread.Serve();
   watcher.join();
   server->Wait();
+  over = true;
+  expiry.join();
   front.reset();
   if (local.ok()) unlink(local->c_str());
   return 0;

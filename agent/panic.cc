@@ -1,18 +1,13 @@
 #include "agent/panic.h"
 
-#include <fcntl.h>
 #include <grpcpp/grpcpp.h>
-#include <sys/file.h>
 
 #include <filesystem>
 #include <iterator>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "agent/journal.h"
-#include "agent/undo.h"
-#include "base/fd.h"
 #include "base/local_folder.h"
 #include "proto/agent.grpc.pb.h"
 
@@ -39,23 +34,6 @@ bool EndItsRuns(const LocalSocket& socket, PanicResult& result) {
   return true;
 }
 
-// Journals that still have something to undo and belong to somebody who lives.
-void TellHeld(const std::string& folder, PanicResult& result) {
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    if (!absl::EndsWith(entry.path().string(), ".journal")) continue;
-    const Fd fd(open(entry.path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-    if (!fd || flock(fd.get(), LOCK_SH | LOCK_NB) == 0) continue;
-    const absl::StatusOr<JournalContent> content = ReadJournal(entry.path());
-    if (!content.ok()) continue;
-    for (const PendingUndo& pending : content->pending) {
-      const int pid = content->owner.agent().pid();
-      result.recovered.left.push_back({WhatIsChanged(pending.undo()), absl::StrCat("the agent, pid ", pid, ", lives and has not undone it"),
-                                       absl::StrCat("kill -KILL ", pid, "; squall-agent heal")});
-    }
-  }
-}
-
 }  // namespace
 
 absl::StatusOr<PanicResult> HealHost() {
@@ -73,7 +51,8 @@ absl::StatusOr<PanicResult> HealHost() {
   result.killed_agents += recovered.ended_agents;
   result.recovered.taken_back += recovered.taken_back;
   std::move(recovered.left.begin(), recovered.left.end(), std::back_inserter(result.recovered.left));
-  TellHeld(*folder, result);
+  std::vector<Leftover> held = HeldByTheLiving(*folder);
+  std::move(held.begin(), held.end(), std::back_inserter(result.recovered.left));
   return result;
 }
 

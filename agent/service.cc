@@ -1,5 +1,6 @@
 #include "agent/service.h"
 
+#include <malloc.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -127,9 +128,13 @@ grpc::Status AgentService::Hold(grpc::ServerContext* context, grpc::ServerReader
   context->TryCancel();
   writer.join();
   reader.join();
-  absl::MutexLock lock(&mutex_);
-  session_.reset();
-  has_served_ = true;
+  {
+    absl::MutexLock lock(&mutex_);
+    session_.reset();
+    has_served_ = true;
+  }
+  session.reset();
+  malloc_trim(0);  // what a long run held is of no use to an agent that waits for the next
   return grpc::Status::OK;
 }
 

@@ -76,6 +76,22 @@ TEST(TlsFault, NeedsBothOfItsCaAndNoNameThatItDoesNotUse) {
             "s.yaml:10:74: with how: wrong_name the certificate is for a name that nobody has; leave out server_name\n");
 }
 
+// What is refused for one scenario must not be refused for those beside it.
+TEST(ProcessFaults, ThatLeaveSomethingToJudgeAreNoMistakes) {
+  const auto with = [](const std::string& fault, const std::string& assertion) {
+    const std::string text = kMinimalScenario;
+    return absl::StrCat(text.substr(0, text.find("services:")), "services:\n  orders: {attach: {listen: 8080}}\n  recommend: {attach: {listen: 9090}}\n",
+                        "edges:\n  recommend: {from: orders, to: \"127.0.0.1:9090\"}\n",
+                        "load:\n  checkout: {http: {url: \"http://127.0.0.1:8080/order\"}, rate: 200/s}\nfaults:\n  - {", fault,
+                        ", for: 10s}\nassert:\n  - ", assertion, "\n");
+  };
+  EXPECT_EQ(MistakesOf(with("abandon: {patience: 50ms, share: 99%}, for: 10s}\n  - {latency: {delay: 900ms}, at: 1s", "timeout: {deadline: 300ms}")), "");
+  EXPECT_EQ(MistakesOf(with("abandon: {patience: 400ms}, for: 10s}\n  - {latency: {delay: 900ms}, at: 1s", "timeout: {deadline: 300ms}")), "");
+  EXPECT_EQ(MistakesOf(with("pause: {service: recommend}", "circuit_breaker: {open_time: 2s}")), "");
+  EXPECT_EQ(MistakesOf(with("pause: {service: recommend}", "timeout: {deadline: 300ms}")), "");
+  EXPECT_EQ(MistakesOf(with("pause: {service: orders, each: 9s}", "recovery: {within: 10s}")), "");
+}
+
 TEST(Scenario, FullLoadsWithoutMistakes) { EXPECT_EQ(MistakesOf(kFullScenario), ""); }
 
 TEST(Scenario, MinimalHasItsReferencesNamesAndDefaultsFilledIn) {

@@ -122,6 +122,10 @@ class QuotaFault : public ActiveFault {
     used_before_ = CpuSeconds(processes);
     began_ns_ = BootNanos();
     const absl::Status limited = WriteLimit(cgroup_, *limit);
+    if (!limited.ok() && place->own) {
+      // What the kernel made of it TakeBack would take for somebody else's.
+      WriteLimit(cgroup_, {undo_.cpu_limit().quota_us(), undo_.cpu_limit().period_us()}).IgnoreError();
+    }
     if (!limited.ok() || place->own) return limited;
     return MoveAllInto(cgroup_, [this] { return service_.Processes(); });
   }

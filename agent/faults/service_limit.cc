@@ -82,6 +82,7 @@ absl::Status ServiceLimit::Enter() {
 
 absl::Status ServiceLimit::Lower(const std::string& file, int64_t to, const std::function<bool()>& again) {
   const std::string path = FileOf(cgroup_, file);
+  const std::string text_before(absl::StripAsciiWhitespace(Slurp(path)));
   const absl::StatusOr<int64_t> before = ReadLimitNumber(path);
   if (!before.ok()) return before.status();
   if (*before <= to) {
@@ -96,7 +97,7 @@ absl::Status ServiceLimit::Lower(const std::string& file, int64_t to, const std:
     }
     Undo undo;
     undo.mutable_cgroup_value()->set_file(path);
-    undo.mutable_cgroup_value()->set_before(std::string(absl::StripAsciiWhitespace(Slurp(path))));
+    undo.mutable_cgroup_value()->set_before(text_before);
     undo.mutable_cgroup_value()->set_during(absl::StrCat(to));
     const absl::Status pended = Pend(undo);
     if (!pended.ok()) return pended;
@@ -108,7 +109,10 @@ absl::Status ServiceLimit::Lower(const std::string& file, int64_t to, const std:
   if (!written.ok()) return written;
   const absl::StatusOr<int64_t> now = ReadLimitNumber(path);
   if (!now.ok()) return now.status();
-  return *now == to ? absl::OkStatus() : absl::InternalError(absl::StrCat(path, " says ", *now, " after ", to, " was written"));
+  if (*now == to) return absl::OkStatus();
+  // TakeBack would take it for somebody else's.
+  WriteCgroupFile(path, text_before).IgnoreError();
+  return absl::InternalError(absl::StrCat(path, " says ", *now, " after ", to, " was written"));
 }
 
 absl::Status ServiceLimit::TakeBack() {

@@ -286,17 +286,18 @@ void HttpLoop::ArmPace() {
       absl::MutexLock lock(&mutex_);
       at_ns = pacer_.NextDueNs();
     }
-    or_at(NextRetryNs());
+    or_at(NextRetryNs(BootNanos()));
   }
   if (!hanging_up_.empty()) or_at(std::get<0>(*hanging_up_.begin()));
   ArmAt(pace_timer_, at_ns);
 }
 
-std::optional<int64_t> HttpLoop::NextRetryNs() const {
+std::optional<int64_t> HttpLoop::NextRetryNs(int64_t now_ns) const {
   if (!retries_) return std::nullopt;
   absl::MutexLock lock(&mutex_);
   const std::optional<Pacer::Quiet> quiet = pacer_.QuietBeforeNext();
-  return quiet ? retries_->NextNs(quiet->from_ns, quiet->until_ns) : std::nullopt;
+  // One that is late is not sent into the rest before the load goes on.
+  return quiet ? retries_->NextNs(std::max(quiet->from_ns, now_ns), quiet->until_ns) : std::nullopt;
 }
 
 void HttpLoop::SendDue() {
@@ -305,7 +306,7 @@ void HttpLoop::SendDue() {
     const int64_t now_ns = BootNanos();
     const std::optional<Due> due = TakeDue(now_ns);
     if (!due) {
-      const std::optional<int64_t> retry_ns = NextRetryNs();
+      const std::optional<int64_t> retry_ns = NextRetryNs(now_ns);
       if (!retry_ns || *retry_ns > now_ns) return;
       retries_->Sent(now_ns);
       Send(next_retry_number_++, now_ns, now_ns, /*retried=*/true);

@@ -114,7 +114,7 @@ class HttpLoop {
   std::optional<Due> TakeDue(int64_t now_ns);
   void Send(int64_t number, int64_t intended_ns, int64_t now_ns, bool retried = false);
   // When a rejected request may be sent again; empty: not before the next request that is due.
-  std::optional<int64_t> NextRetryNs() const;
+  std::optional<int64_t> NextRetryNs(int64_t now_ns) const;
   void Kick(curl_socket_t socket, int events);
   void Collect();
   // Decides whether the client of a request that is being sent will hang up.

@@ -143,6 +143,24 @@ TEST_F(LeaseTest, AnAgentThatIsStoppedIsGivenUp) {
   kill(agent, SIGCONT);
 }
 
+TEST_F(LeaseTest, AnAgentThatHangsUnguardedIsEndedByTheNextOneOfItsHost) {
+  Victim victim(checkout_, Fds());
+  ASSERT_TRUE(victim.Start()) << victim.Said();
+  ASSERT_TRUE(victim.Inject()) << victim.Said();
+  const pid_t agent = victim.Agent(), guardian = victim.GuardianOf(agent);
+  ASSERT_GT(agent, 1);
+  ASSERT_GT(guardian, 1);
+  kill(agent, SIGSTOP);
+  kill(guardian, SIGKILL);
+  absl::SleepFor(kLease + absl::Seconds(4));
+  EXPECT_FALSE(victim.NothingPending()) << "nobody is there who could undo it";
+  const auto next = victim.StartAgent(checkout_.path() + "/next.sock");
+  EXPECT_TRUE(next->WaitForOutput("serves on ", absl::Seconds(30)));
+  EXPECT_THAT(next->Output(), ::testing::HasSubstr("ended 1 agent that hung past its lease, unguarded"));
+  EXPECT_TRUE(victim.NothingPending()) << "before it serves";
+  EXPECT_TRUE(victim.Answers());
+}
+
 // As an older agent sees what it does not know: a field without a meaning.
 TEST_F(LeaseTest, AnAgentThatDoesNotKnowAFaultSaysSoBeforeAnythingIsDone) {
   Victim victim(checkout_, Fds());

@@ -98,6 +98,7 @@ Victim::~Victim() {
   // What a guardian started is nobody's child, and a guardian may be about to start one.
   const std::string mark = absl::StrCat("SQUALL_STATE_DIR=", folder_, "/state");
   std::set<pid_t> told;
+  int looks_at_nobody = 0;  // one that is just being executed has no environment for a moment
   Eventually(absl::Seconds(10), [&] {
     int left = 0;
     for (const pid_t pid : AllPids()) {
@@ -106,7 +107,8 @@ Victim::~Victim() {
       ++left;
       if (stat->name == "squall-agent" && told.insert(pid).second) kill(pid, SIGTERM);
     }
-    return left == 0;
+    looks_at_nobody = left == 0 ? looks_at_nobody + 1 : 0;
+    return looks_at_nobody == 3;
   });
   agent_.reset();
   shop_.reset();
@@ -122,12 +124,16 @@ bool Victim::Start() {
   };
   recommend_ = service("recommend", {absl::StrCat("--port=", peer_port_)});
   shop_ = service("orders", {absl::StrCat("--port=", port_), absl::StrCat("--recommend=127.0.0.1:", peer_port_), "--deadline=300ms"});
+  agent_ = StartAgent(agent_socket());
+  return agent_->WaitForOutput("serves on ", kStarts) && Eventually(kStarts, [&] { return Answers(); });
+}
+
+std::unique_ptr<Process> Victim::StartAgent(const std::string& socket) const {
   Process::Options options;
   options.env = env_;
   options.env["SQUALL_RUNTIME_DIR"] = folder_ + "/run";
   options.env["SQUALL_STATE_DIR"] = folder_ + "/state";
-  agent_ = std::make_unique<Process>(std::vector<std::string>{checkout_.agent(), "--listen=unix:" + agent_socket()}, options);
-  return agent_->WaitForOutput("serves on ", kStarts) && Eventually(kStarts, [&] { return Answers(); });
+  return std::make_unique<Process>(std::vector<std::string>{checkout_.agent(), "--listen=unix:" + socket}, options);
 }
 
 // A service of the run's own, which can be killed and not be missed.

@@ -31,9 +31,10 @@ class Victim {
   Victim(const Victim&) = delete;
 
   const std::string& name() const { return fault_.name; }
-  const FaultCase& fault() const { return fault_; }
   // Starts the service, what it calls, and the agent.
   bool Start();
+  // Another agent that shares its folders with the first.
+  std::unique_ptr<Process> StartAgent(const std::string& socket) const;
   // Starts the controller, which injects the fault.
   void Begin() { BeginThrough(agent_socket()); }
   // To be called before Start: the agent is to be held at a step of its journal, from 1 on (hold_at_step.cc).
