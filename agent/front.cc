@@ -14,11 +14,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/beside.h"
 
 namespace squall {
 namespace {
@@ -37,15 +37,6 @@ absl::Time Now() {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return absl::TimeFromTimespec(now);
-}
-
-absl::StatusOr<std::string> FindProgram() {
-  std::error_code error;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  const std::filesystem::path program = self.parent_path() / "squall-front";
-  if (access(program.c_str(), X_OK) == 0) return program.string();
-  return absl::NotFoundError(absl::StrCat("there is no squall-front beside ", self.string(),
-                                          ", without which TCP is not served: install both together"));
 }
 
 // A file that is nowhere but here, so that a key goes over without a file that others could open.
@@ -119,8 +110,10 @@ void Front::Run() {
 }
 
 absl::StatusOr<Front::Child> Front::Spawn() const {
-  const absl::StatusOr<std::string> program = FindProgram();
-  if (!program.ok()) return program.status();
+  const absl::StatusOr<std::string> program = FindBeside("squall-front");
+  if (!program.ok()) {
+    return absl::NotFoundError(absl::StrCat(program.status().message(), ", without which TCP is not served: install both together"));
+  }
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
     return absl::ErrnoToStatus(errno, "cannot make a socket for squall-front");

@@ -8,11 +8,11 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <filesystem>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/beside.h"
 #include "base/clock.h"
 
 namespace squall {
@@ -23,17 +23,6 @@ constexpr absl::Duration kBetweenBeats = absl::Milliseconds(100);
 constexpr int64_t kSilentNs = 2'000'000'000;
 constexpr int64_t kAnnouncedWithinNs = 1'000'000'000;
 constexpr absl::Duration kBetweenLooks = absl::Milliseconds(1);
-
-absl::StatusOr<std::string> FindProgram() {
-  std::error_code error;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  const std::string path = (self.parent_path() / kProgram).string();
-  if (error || access(path.c_str(), X_OK) != 0) {
-    return absl::NotFoundError(absl::StrCat("there is no ", kProgram, " beside ", self.string(),
-                                            "; it undoes faults when the agent is killed, and has to be installed with it"));
-  }
-  return path;
-}
 
 }  // namespace
 
@@ -49,8 +38,11 @@ absl::StatusOr<std::unique_ptr<Guardian>> Guardian::Start(Options options) {
 }
 
 absl::Status Guardian::Spawn() {
-  absl::StatusOr<std::string> program = FindProgram();
-  if (!program.ok()) return program.status();
+  const absl::StatusOr<std::string> program = FindBeside(kProgram);
+  if (!program.ok()) {
+    return absl::NotFoundError(
+        absl::StrCat(program.status().message(), "; it undoes faults when the agent is killed, and has to be installed with it"));
+  }
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return absl::ErrnoToStatus(errno, "cannot make a socket pair");
   Fd ours(ends[0]), theirs(ends[1]);

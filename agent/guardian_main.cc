@@ -16,8 +16,6 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "agent/guardian.h"
 #include "agent/journal.h"
 #include "agent/leftovers.h"
@@ -32,7 +30,6 @@ namespace {
 
 constexpr int kSocket = 0;
 constexpr int kLongestPollMs = 1000;
-constexpr int64_t kEndsWithinNs = 2'000'000'000;
 // One that dies as soon as it is started is not started for ever.
 constexpr int64_t kLivedNs = 1'000'000'000;
 constexpr int kIgnored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
@@ -58,15 +55,6 @@ Why Watch(int64_t expires_ns) {
   }
 }
 
-void AwaitEnd(const ProcessId& agent, int pidfd) {
-  if (pidfd < 0) return;
-  pollfd ended = {pidfd, POLLIN, 0};
-  poll(&ended, 1, kEndsWithinNs / 1'000'000);
-  // Its main thread may have ended before others, which still hold its files.
-  const int64_t deadline = BootNanos() + kEndsWithinNs;
-  while (IsAlive(agent) && BootNanos() < deadline) absl::SleepFor(absl::Milliseconds(1));
-}
-
 int Guard(int argc, char** argv) {
   prctl(PR_SET_NAME, "squall-guardian");
   for (const int signal : kIgnored) ::signal(signal, SIG_IGN);
@@ -85,7 +73,7 @@ int Guard(int argc, char** argv) {
     const bool is_owner = content.ok() && agent.ok() && FromProto(content->owner.agent()) == agent->id;
     if (pidfd >= 0 && is_owner) syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, nullptr, 0);
   }
-  if (why != Why::kLeft) AwaitEnd(agent.ok() ? agent->id : ProcessId{}, pidfd);  // one that leaves waits for us
+  if (why != Why::kLeft && pidfd >= 0) AwaitEnd(agent->id, pidfd);  // one that leaves waits for us
   const Recovered recovered = TakeBackJournal(journal, /*owner_is_dead=*/true);
   SweepCgroups();
   SweepHolds();

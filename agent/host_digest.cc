@@ -19,6 +19,7 @@
 #include "agent/net/kernel_lists.h"
 #include "agent/net/netns.h"
 #include "agent/process/cgroup_layout.h"
+#include "base/fnv.h"
 #include "base/local_folder.h"
 
 namespace squall {
@@ -58,12 +59,8 @@ std::optional<ProcessId> AgentIn(absl::string_view name) {
   return agent;
 }
 
-// Of contents that are not to be repeated in a report (FNV-1a).
-std::string Fingerprint(const std::string& text) {
-  uint64_t hash = 14695981039346656037u;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  return absl::StrFormat("%d bytes, %016x", text.size(), hash);
-}
+// Of contents that are not to be repeated in a report.
+std::string Fingerprint(const std::string& text) { return absl::StrFormat("%d bytes, %016x", text.size(), Fnv1a(text)); }
 
 // The folders in `folder`. False: it cannot be read.
 bool FoldersIn(const std::string& folder, std::vector<std::string>& names) {

@@ -53,16 +53,19 @@ void TellHeld(const JournalContent& journal, std::vector<Leftover>& left) {
 
 }  // namespace
 
+void AwaitEnd(const ProcessId& agent, int pidfd) {
+  pollfd ended = {pidfd, POLLIN, 0};
+  poll(&ended, 1, kEndsWithinMs);
+  const int64_t deadline = BootNanos() + int64_t{kEndsWithinMs} * 1'000'000;
+  while (IsAlive(agent) && BootNanos() < deadline) absl::SleepFor(absl::Milliseconds(1));
+}
+
 bool EndAgent(const ProcessId& agent) {
   const Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, agent.pid, 0)));
   const absl::StatusOr<ProcStat> stat = ReadStat(agent.pid);
   if (!pidfd || !stat.ok() || stat->id != agent || HasEnded(*stat) || !absl::StartsWith(stat->name, "squall-agent")) return false;
   if (syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0) != 0) return false;
-  pollfd ended = {pidfd.get(), POLLIN, 0};
-  poll(&ended, 1, kEndsWithinMs);
-  // Its main thread may have ended before others, which still hold its files.
-  const int64_t deadline = BootNanos() + int64_t{kEndsWithinMs} * 1'000'000;
-  while (IsAlive(agent) && BootNanos() < deadline) absl::SleepFor(absl::Milliseconds(1));
+  AwaitEnd(agent, pidfd.get());
   return !IsAlive(agent);
 }
 

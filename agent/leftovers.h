@@ -33,6 +33,10 @@ Recovered TakeBackLeftovers(const std::string& folder);
 // Ends an agent that does not answer, and waits until it is gone. False: there is none, or it is not gone.
 bool EndAgent(const ProcessId& agent);
 
+// Waits until no thread of an agent that was killed is left: its main thread may end before others, which still hold its files. For two
+// seconds at most after each.
+void AwaitEnd(const ProcessId& agent, int pidfd);
+
 // What is in the journals of `folder` whose agents live.
 std::vector<Leftover> HeldByTheLiving(const std::string& folder);
 

@@ -14,6 +14,7 @@
 #include "agent/process/spawn.h"
 #include "base/clock.h"
 #include "base/durations.h"
+#include "base/fnv.h"
 #include "base/version.h"
 
 namespace squall {
@@ -54,10 +55,7 @@ std::optional<std::string> NameIn(const Fault& fault, const std::string& field) 
 }
 
 uint64_t SeedOf(int64_t run_seed, const std::string& fault) {
-  // FNV-1a: the same on every host, unlike std::hash.
-  uint64_t hash = 14695981039346656037u ^ static_cast<uint64_t>(run_seed);
-  for (const char c : fault) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  return hash;
+  return Fnv1a(fault, static_cast<uint64_t>(run_seed));
 }
 
 }  // namespace

@@ -1,6 +1,5 @@
 #include "agent/undo.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -19,7 +18,6 @@
 #include "agent/process/cpu_cgroup.h"
 #include "agent/process/proc.h"
 #include "base/clock.h"
-#include "base/fd.h"
 
 namespace squall {
 namespace {
@@ -73,17 +71,15 @@ absl::Status Restore(const CgroupValueUndo& value) {
   if (!IsThere(value.file())) return absl::OkStatus();  // the cgroup is gone, and its limits with it
   const std::string text = Slurp(value.file());
   const absl::string_view now = absl::StripAsciiWhitespace(text);
-  const auto holds = [&] { return absl::StripAsciiWhitespace(Slurp(value.file())) == value.before(); };
   if (now == value.before()) return absl::OkStatus();
   if (!value.during().empty() && !now.empty() && now != value.during()) return absl::OkStatus();  // somebody else's
-  const Fd fd(open(value.file().c_str(), O_WRONLY | O_CLOEXEC));
-  if (!fd || write(fd.get(), value.before().data(), value.before().size()) < 0) {
-    if (!IsThere(value.file())) return absl::OkStatus();
-    return absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", value.before(), " to ", value.file()));
-  }
-  if (holds() || !IsThere(value.file())) return absl::OkStatus();
+  const absl::Status written = WriteCgroupFile(value.file(), value.before());
+  if (!IsThere(value.file())) return absl::OkStatus();
+  if (!written.ok()) return written;
+  const std::string after = Slurp(value.file());
+  if (absl::StripAsciiWhitespace(after) == value.before()) return absl::OkStatus();
   return absl::UnavailableError(
-      absl::StrCat(value.file(), " says ", absl::StripAsciiWhitespace(Slurp(value.file())), " after ", value.before(), " was written"));
+      absl::StrCat(value.file(), " says ", absl::StripAsciiWhitespace(after), " after ", value.before(), " was written"));
 }
 
 absl::Status Continue(const StoppedUndo& stopped) {

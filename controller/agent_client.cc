@@ -10,12 +10,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <filesystem>
 #include <limits>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/beside.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "controller/find_agent.h"
@@ -27,15 +27,6 @@ constexpr absl::Duration kLease = absl::Seconds(5);
 constexpr absl::Duration kRenewEvery = absl::Seconds(1);
 
 // Beside this program when installed, or in the neighbouring folder of a build.
-absl::StatusOr<std::string> FindAgentProgram() {
-  std::error_code error;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  for (const auto& candidate : {self.parent_path() / "squall-agent", self.parent_path() / "../agent/squall-agent"}) {
-    if (access(candidate.c_str(), X_OK) == 0) return candidate.lexically_normal().string();
-  }
-  return absl::NotFoundError(absl::StrCat("there is no squall-agent beside ", self.string(), ": install both together"));
-}
-
 // Looks every second whether the agent is still there: one that is stopped, or cut off, is given up after five.
 grpc::ChannelArguments WithPings() {
   grpc::ChannelArguments arguments;
@@ -56,8 +47,8 @@ absl::Status FromGrpc(const grpc::Status& status) {
 AgentClient::AgentClient(std::shared_ptr<grpc::Channel> channel) : stub_(Agent::NewStub(channel)) {}
 
 absl::StatusOr<std::unique_ptr<AgentClient>> AgentClient::StartChild() {
-  const absl::StatusOr<std::string> program = FindAgentProgram();
-  if (!program.ok()) return program.status();
+  const absl::StatusOr<std::string> program = FindBeside("squall-agent", {"../agent"});
+  if (!program.ok()) return absl::NotFoundError(absl::StrCat(program.status().message(), ": install both together"));
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
     return absl::ErrnoToStatus(errno, "cannot make a socket for the agent");
