@@ -9,13 +9,16 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "base/direct_reach.h"
+#include "base/ramp.h"
 #include "base/text.h"
+#include "controller/describe_assertions.h"
 #include "controller/placement.h"
 #include "controller/limiter_steps.h"
 #include "controller/load_faults.h"
 #include "controller/network_faults.h"
 #include "controller/plan.h"
 #include "controller/process_faults.h"
+#include "controller/schema.h"
 #include "controller/wording.h"
 
 namespace squall {
@@ -248,6 +251,7 @@ std::string DescribeMatch(const Match& match) {
   if (!match.status().empty()) parts.push_back(absl::StrCat("status ", absl::StrJoin(match.status(), ", ")));
   if (!match.headers().empty()) parts.push_back(absl::StrCat(match.headers().size(), " header(s)"));
   if (!match.body().empty()) parts.push_back(absl::StrCat("body with ", Quoted(match.body())));
+  if (!match.grpc_status().empty()) parts.push_back(absl::StrCat("gRPC status ", absl::StrJoin(match.grpc_status(), ", ")));
   return parts.empty() ? "any answer" : absl::StrJoin(parts, " and ");
 }
 
@@ -261,13 +265,36 @@ std::string DescribeRate(const Load& load) {
   return absl::StrCat(absl::StrJoin(steps, ", then "), ", and on at the last");
 }
 
+template <typename Requests>
+std::string Mixed(const Requests& requests) {
+  return requests.empty() ? "" : absl::StrCat("; ", requests.size(), " requests, by their weights");
+}
+
+std::string DescribeRequests(const Load& load) {
+  switch (load.kind_case()) {
+    case Load::kHttp:
+      return absl::StrCat(load.http().method(), " ", load.http().url(), load.http().version() == Http::VERSION_HTTP2 ? " (HTTP/2)" : "",
+                          Mixed(load.http().requests()));
+    case Load::kGrpc:
+      return absl::StrCat("gRPC ", load.grpc().method(), " at ", load.grpc().address(), load.grpc().has_tls() ? " (TLS)" : "",
+                          Mixed(load.grpc().requests()));
+    case Load::kTcp:
+      return absl::StrCat("TCP to ", load.tcp().address(), load.tcp().has_tls() ? " (TLS)" : "",
+                          load.tcp().reconnect() ? ", a connection for each request" : "", Mixed(load.tcp().requests()));
+    case Load::KIND_NOT_SET:
+      break;
+  }
+  return "nothing";
+}
+
 void AddLoad(const Scenario& scenario, Page& page) {
   if (scenario.load().empty()) return;
   page.Section("Load");
   for (const Load& load : scenario.load()) {
-    page.Entry(load.name(), absl::StrCat(On(load.on()), load.http().method(), " ", load.http().url()));
+    page.Entry(load.name(), absl::StrCat(On(load.on()), DescribeRequests(load)));
     page.More(absl::StrCat(DescribeRate(load), "; a client gives up after ", Human(load.give_up_after()),
                            "; judged in windows of ", HumanDuration(JudgedWindow(load))));
+    if (load.has_ok_when()) page.More(absl::StrCat("ok when: ", DescribeMatch(load.ok_when())));
     if (load.has_rejected_when())
       page.More(absl::StrCat("rejected when: ", DescribeMatch(load.rejected_when())));
     if (load.has_degraded_when())
@@ -343,118 +370,36 @@ void AddTimeline(const Scenario& scenario, const Plan& plan, Page& page) {
                           HumanDuration(plan.window),
                           "; nothing is injected unless the service is steady: ", steady));
   if (plan.limits > absl::ZeroDuration()) AddLimits(scenario, plan, page);
+  if (plan.rest > absl::ZeroDuration()) {
+    page.Event(Clock(plan.baseline + plan.limits), "(rest)",
+               absl::StrCat("loads rest for ", Clock(plan.rest), ", and what services then hold is recorded",
+                            std::any_of(plan.faults.begin(), plan.faults.end(), [](const PlannedFault& each) { return !each.fault->repeats().empty(); })
+                                ? "; again before each time of a fault that repeats, for as long as it takes to be back"
+                                : ""));
+  }
   for (const PlannedFault& planned : plan.faults) AddFault(scenario, planned, plan.FaultsStart(), page);
   if (plan.recovery > absl::ZeroDuration()) {
     page.Event(
         Clock(plan.FaultsStart() + plan.faults_end), "(recovery)",
         absl::StrCat("at most ", Clock(plan.recovery), ", over as soon as all assertions can be judged"));
   }
+  if (plan.cut > absl::ZeroDuration()) {
+    page.Event("", "(cut)", absl::StrCat("only if it has not recovered: the load is cut to 50 % and to nothing for ", Clock(plan.cut),
+                                         " each, then restored for at most ", Clock(plan.restored)));
+  }
+  if (plan.rest > absl::ZeroDuration()) {
+    page.Event("", "(rest)", absl::StrCat("loads rest for at most ", Clock(plan.rest), ", until services hold no more than before"));
+  }
   page.Event(Clock(plan.Longest()), "(end)",
              "everything is healed, services that squall started are stopped");
-}
-
-std::string AboutFault(const std::string& fault) {
-  return fault.empty() ? "from the first injection to the last healing" : absl::StrCat("about ", fault);
-}
-
-std::string DescribeTimeout(const Timeout& timeout) {
-  const absl::Duration deadline = Length(timeout.deadline());
-  const absl::Duration margin =
-      timeout.has_margin() ? Length(timeout.margin()) : std::max(absl::Milliseconds(50), 0.05 * deadline);
-  return absl::StrCat("requests of ", timeout.load(), " that run into the deadline of ",
-                      HumanDuration(deadline), " are answered within ", HumanDuration(deadline + 2 * margin),
-                      " (margin ", HumanDuration(margin),
-                      timeout.has_margin() ? "" : " + the fastest baseline request",
-                      ", twice), and 99.9 % of 1,000 or "
-                      "more within ",
-                      HumanDuration(deadline + margin), "; at least ", timeout.at_least(), " of them");
-}
-
-std::string DescribeRecovery(const Recovery& recovery) {
-  return absl::StrCat(recovery.load(), " is back within ", Human(recovery.within()), " of ",
-                      recovery.since() == Recovery::SINCE_INJECT ? "injection" : "healing", ": ",
-                      recovery.windows(), " windows, at most one of them out of band; p50 and p95 up to ",
-                      absl::StrFormat("%g", recovery.latency_factor()), " x baseline or + ",
-                      Human(recovery.latency_slack()), ", errors up to baseline + ",
-                      absl::StrFormat("%g", recovery.errors_slack()), " points, goodput from ",
-                      HumanPercent(recovery.goodput()), " of baseline");
-}
-
-std::string DescribeBreaker(const CircuitBreaker& breaker) {
-  if (breaker.stays_closed()) {
-    return absl::StrCat("calls over ", breaker.edge(), " go on at 90 % or more of what is usual in 99 % of windows");
-  }
-  const std::string probes = breaker.probes() == 0   ? "any number of probes"
-                             : breaker.probes() == 1 ? "1 probe"
-                                                     : absl::StrCat(breaker.probes(), " probes");
-  return absl::StrCat("calls over ", breaker.edge(), " stop within ", Human(breaker.opens_within()),
-                      " of the first failed one, ", probes, " every ", Human(breaker.open_time()),
-                      ", and flow again within ", Human(breaker.closes_within()), " of healing; while open, ",
-                      breaker.load(), " is answered within ",
-                      breaker.has_fails_fast_within() ? Human(breaker.fails_fast_within())
-                                                      : "max(50 ms, baseline p99 + 20 ms)");
-}
-
-std::string ModelWord(const RateLimiter& limiter) {
-  switch (limiter.model()) {
-    case RateLimiter::MODEL_FIXED_WINDOW:
-      return absl::StrCat("in each window of ", Human(limiter.period()), " on the clock");
-    case RateLimiter::MODEL_SLIDING_LOG:
-      return absl::StrCat("in any ", Human(limiter.period()));
-    case RateLimiter::MODEL_NGINX:
-      return absl::StrCat("and ", limiter.burst(), " + 1 at once (nginx)");
-    default:
-      return absl::StrCat("and ", limiter.burst(), " at once");
-  }
-}
-
-std::string DescribeLimiter(const RateLimiter& limiter) {
-  const bool window = limiter.model() == RateLimiter::MODEL_FIXED_WINDOW || limiter.model() == RateLimiter::MODEL_SLIDING_LOG;
-  std::string text =
-      absl::StrCat(limiter.load(), " is admitted at ", HumanRate(limiter.rate()), window ? absl::StrCat(", ", limiter.burst()) : "",
-                   " ", ModelWord(limiter));
-  if (limiter.instances() > 1) absl::StrAppend(&text, ", by each of ", limiter.instances(), " instances");
-  absl::StrAppend(&text, ": no more in any interval, and no less; what is too much is rejected within ",
-                  Human(limiter.rejects_within()));
-  if (limiter.retry_after()) absl::StrAppend(&text, " with a Retry-After after which it is admitted");
-  if (!limiter.others().empty()) {
-    absl::StrAppend(&text, "; ", absl::StrJoin(limiter.others(), ", "), " must not feel it");
-  }
-  return text;
 }
 
 void AddAssertions(const Scenario& scenario, Page& page) {
   page.Section("Assertions");
   for (const Assertion& assertion : scenario.assertions()) {
-    const std::string kind =
-        AssertionKind(assertion) == assertion.name() ? "" : AssertionKind(assertion) + ": ";
-    switch (assertion.kind_case()) {
-      case Assertion::kTimeout:
-        page.Entry(assertion.name(), kind + DescribeTimeout(assertion.timeout()));
-        page.More(AboutFault(assertion.timeout().fault()));
-        break;
-      case Assertion::kRecovery:
-        page.Entry(assertion.name(), kind + DescribeRecovery(assertion.recovery()));
-        page.More(AboutFault(assertion.recovery().fault()));
-        break;
-      case Assertion::kCircuitBreaker:
-        page.Entry(assertion.name(), kind + DescribeBreaker(assertion.circuit_breaker()));
-        page.More(AboutFault(assertion.circuit_breaker().fault()));
-        if (assertion.circuit_breaker().has_state()) {
-          page.More(absl::StrCat("its own state, by metric ", assertion.circuit_breaker().state().metric(),
-                                 ", is shown beside"));
-        }
-        break;
-      case Assertion::kRateLimiter:
-        page.Entry(assertion.name(), kind + DescribeLimiter(assertion.rate_limiter()));
-        break;
-      case Assertion::kTlsVerified:
-        page.Entry(assertion.name(), absl::StrCat(kind, "no TLS handshake is completed with a certificate that must be refused"));
-        page.More(AboutFault(assertion.tls_verified().fault()));
-        break;
-      case Assertion::KIND_NOT_SET:
-        break;
-    }
+    const std::vector<std::string> lines = DescribeAssertion(assertion);
+    const std::string kind = AssertionKind(assertion) == assertion.name() ? "" : AssertionKind(assertion) + ": ";
+    for (size_t i = 0; i < lines.size(); ++i) i == 0 ? page.Entry(assertion.name(), kind + lines[i]) : page.More(lines[i]);
   }
 }
 
@@ -505,6 +450,26 @@ std::string DescribeDns(const Dns& dns) {
                       Length(dns.delay()) > absl::ZeroDuration() ? absl::StrCat(", ", Human(dns.delay()), " late") : "");
 }
 
+// "delay 50 ms to 2 s over 30 s".
+std::string DescribeRamp(const Fault& fault) {
+  const google::protobuf::FieldDescriptor& field = *RampedFieldOf(fault).ramp;
+  const Ramp& ramp = fault.ramp();
+  const google::protobuf::Reflection& reflection = *ramp.GetReflection();
+  const auto value = [&](int i) -> std::string {
+    switch (field.cpp_type()) {
+      case google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE:
+        return Human(static_cast<const google::protobuf::Duration&>(reflection.GetRepeatedMessage(ramp, &field, i)));
+      case google::protobuf::FieldDescriptor::CPPTYPE_INT64:
+        return absl::StrCat(HumanBytes(reflection.GetRepeatedInt64(ramp, &field, i)), "/s");
+      default: {
+        const double number = reflection.GetRepeatedDouble(ramp, &field, i);
+        return RulesOf(field).unit() == FieldRules::PERCENT ? HumanPercent(number) : absl::StrFormat("%g", number);
+      }
+    }
+  };
+  return absl::StrCat(field.name(), " ", value(0), " to ", value(1), " over ", HumanDuration(RampLength(fault)));
+}
+
 }  // namespace
 
 std::string ResolverMechanism(const Service& service) {
@@ -516,6 +481,11 @@ std::string ResolverMechanism(const Service& service) {
 }
 
 std::string DescribeFault(const Fault& fault) {
+  if (RampedFieldOf(fault).kind != nullptr) {
+    Fault first = RampedAt(fault, absl::ZeroDuration());
+    first.clear_ramp();
+    return absl::StrCat(DescribeFault(first), "; ", DescribeRamp(fault));
+  }
   switch (GroupOf(fault)) {
     case FaultGroup::kNetwork:
       return DescribeNetworkFault(fault);

@@ -10,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "base/grpc_codes.h"
 #include "controller/wording.h"
 
 namespace squall {
@@ -121,11 +122,8 @@ std::string PlainAddress(absl::string_view address) {
 
 absl::Status CheckUrl(absl::string_view text) {
   if (text.empty()) return absl::InvalidArgumentError("is empty; write for example http://127.0.0.1:8080/");
-  if (absl::StartsWithIgnoreCase(text, "https://")) {
-    return WrongText(text, "uses https, which squall does not speak; write an http:// URL");
-  }
   absl::string_view rest = text;
-  if (!absl::ConsumePrefix(&rest, "http://")) {
+  if (!absl::ConsumePrefix(&rest, "http://") && !absl::ConsumePrefix(&rest, "https://")) {
     return WrongText(text, "is not an absolute URL; write for example http://127.0.0.1:8080/");
   }
   for (char c : text) {
@@ -160,6 +158,17 @@ absl::Status CheckSignal(absl::string_view text) {
   return WrongText(text, "is not the name of a signal; ",
                    nearest.empty() ? "write for example SIGKILL or SIGTERM"
                                    : absl::StrCat("did you mean ", Quoted(nearest), "?"));
+}
+
+absl::Status CheckGrpcStatus(absl::string_view text) {
+  if (GrpcCodeOf(text)) return absl::OkStatus();
+  const std::string upper = absl::AsciiStrToUpper(text);
+  if (GrpcCodeOf(upper)) return WrongText(text, "is not the name of a gRPC status code; write ", upper);
+  std::vector<std::string> names;
+  for (int code = 0; code <= kLastGrpcCode; ++code) names.emplace_back(GrpcCodeName(code));
+  const std::string nearest = Nearest(text, names);
+  return WrongText(text, "is not the name of a gRPC status code; ",
+                   nearest.empty() ? "write for example UNAVAILABLE" : absl::StrCat("did you mean ", Quoted(nearest), "?"));
 }
 
 }  // namespace squall

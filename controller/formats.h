@@ -24,4 +24,7 @@ absl::Status CheckUrl(absl::string_view text);
 // "SIGTERM".
 absl::Status CheckSignal(absl::string_view text);
 
+// The name of a gRPC status code, as "UNAVAILABLE".
+absl::Status CheckGrpcStatus(absl::string_view text);
+
 }  // namespace squall

@@ -20,6 +20,8 @@ int main(int argc, char** argv) {
   squall::AddHeal(app, exit_code);
   squall::AddAgents(app, exit_code);
   squall::AddDoctor(app, exit_code);
+  squall::AddFind(app, exit_code);
+  squall::AddCalibrate(app, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

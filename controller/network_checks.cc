@@ -34,7 +34,7 @@ void CheckNetworkFault(const Scenario& scenario, const Fault& fault, const std::
   }
   if (fault.has_latency()) {
     const Latency& latency = fault.latency();
-    if (ToDuration(latency.delay()) == absl::ZeroDuration() && ToDuration(latency.jitter()) == absl::ZeroDuration()) {
+    if (ToDuration(latency.delay()) == absl::ZeroDuration() && ToDuration(latency.jitter()) == absl::ZeroDuration() && !fault.has_ramp()) {
       reading.Report(path + ".delay", "this latency fault does nothing; write for example delay: 200ms");
     }
     if (latency.distribution() != Latency::DISTRIBUTION_PARETO && ToDuration(latency.jitter()) > ToDuration(latency.delay())) {
@@ -48,7 +48,7 @@ void CheckNetworkFault(const Scenario& scenario, const Fault& fault, const std::
   }
   if (fault.has_http()) {
     const HttpFault& http = fault.http();
-    if (http.status() == 0 && ToDuration(http.delay()) == absl::ZeroDuration()) {
+    if (http.status() == 0 && ToDuration(http.delay()) == absl::ZeroDuration() && fault.ramp().delay().empty()) {
       reading.Report(path, "this http fault does nothing; write status: 503, or delay: 200ms");
     }
     if (http.status() == 0 && !http.body().empty()) {
@@ -70,7 +70,7 @@ void CheckNetworkFault(const Scenario& scenario, const Fault& fault, const std::
   }
   if (fault.has_grpc()) {
     const GrpcFault& grpc = fault.grpc();
-    if (grpc.code() == GrpcFault::CODE_UNSPECIFIED && ToDuration(grpc.delay()) == absl::ZeroDuration()) {
+    if (grpc.code() == GrpcFault::CODE_UNSPECIFIED && ToDuration(grpc.delay()) == absl::ZeroDuration() && fault.ramp().delay().empty()) {
       reading.Report(path, "this grpc fault does nothing; write code: unavailable, or delay: 200ms");
     }
     if (grpc.code() == GrpcFault::CODE_UNSPECIFIED && !grpc.message().empty()) {

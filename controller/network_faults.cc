@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "base/durations.h"
+#include "base/ramp.h"
 #include "base/text.h"
 
 namespace squall {
@@ -349,6 +350,12 @@ Mechanism NetworkMechanism(const Scenario& scenario, const Fault& fault) {
 }
 
 absl::Duration LeastWait(const Fault& fault) {
+  if (RampedFieldOf(fault).kind != nullptr) {
+    Fault first = RampedAt(fault, absl::ZeroDuration()), last = RampedAt(fault, RampLength(fault));
+    first.clear_ramp();
+    last.clear_ramp();
+    return std::max(LeastWait(first), LeastWait(last));
+  }
   switch (fault.kind_case()) {
     case Fault::kLatency: {
       const Latency& latency = fault.latency();

@@ -41,7 +41,7 @@ Mechanism NetworkMechanism(const Scenario& scenario, const Fault& fault);
 // How the edge's traffic is reached.
 std::string EdgeMechanism(const Edge& edge);
 
-// How long the fault makes calls wait at the least; zero: not for certain at all.
+// How long the fault makes calls wait at the least; zero: not for certain at all. With a ramp: where it makes them wait longest.
 absl::Duration LeastWait(const Fault& fault);
 
 // Calls no longer arrive while it acts, whatever the service does: that they are gone proves nothing of a breaker.

@@ -64,6 +64,12 @@ std::vector<OfferedSpan> OfferedSpans(const Timeline& timeline, const Load& load
     if (!fault.has_surge() || fault.surge().load() != load.name() || span == nullptr || !span->injected_ns) continue;
     Multiply(spans, *span->injected_ns, span->healed_ns.value_or(INT64_MAX), fault.surge().times());
   }
+  if (const auto shares = timeline.load_shares.find(load.name()); shares != timeline.load_shares.end()) {
+    for (size_t i = 0; i < shares->second.size(); ++i) {
+      const bool last = i + 1 == shares->second.size();
+      Multiply(spans, shares->second[i].at_ns(), last ? INT64_MAX : shares->second[i + 1].at_ns(), shares->second[i].share());
+    }
+  }
   return spans;
 }
 

@@ -48,6 +48,19 @@ std::string AgentOfEdge(const Scenario& scenario, absl::string_view edge) {
   return "";
 }
 
+std::string AddressOfUrl(absl::string_view url) {
+  const size_t scheme = url.find("://");
+  if (scheme == absl::string_view::npos) return "";
+  url.remove_prefix(scheme + 3);
+  return std::string(url.substr(0, url.find_first_of("/?#")));
+}
+
+std::string AddressOf(const Load& load) {
+  if (load.has_grpc()) return load.grpc().address();
+  if (load.has_tcp()) return load.tcp().address();
+  return AddressOfUrl(load.http().url());
+}
+
 std::string AgentOfLoad(const Scenario& scenario, absl::string_view load) {
   for (const Load& each : scenario.load()) {
     if (each.name() == load) return each.on();
@@ -74,7 +87,7 @@ std::vector<std::string> AgentsInUse(const Scenario& scenario) {
     const auto has = [&](const auto& list) {
       return std::any_of(list.begin(), list.end(), [&](const auto& each) { return each.on() == agent.name(); });
     };
-    return has(scenario.services()) || has(scenario.load());
+    return has(scenario.services()) || has(scenario.load()) || has(scenario.monitors());
   };
   for (const AgentAt& agent : scenario.agents()) {
     if (is_on(agent)) names.push_back(agent.name());
@@ -87,6 +100,7 @@ Scenario PartOf(const Scenario& scenario, const std::string& agent) {
   Scenario part = scenario;
   Keep(*part.mutable_services(), [&](const Service& service) { return service.on() == agent; });
   Keep(*part.mutable_load(), [&](const Load& load) { return load.on() == agent; });
+  Keep(*part.mutable_monitors(), [&](const Monitor& monitor) { return monitor.on() == agent; });
   Keep(*part.mutable_edges(), [&](const Edge& edge) { return AgentOfService(scenario, edge.from()) == agent; });
   Keep(*part.mutable_faults(), [&](const Fault& fault) { return AgentOfFault(scenario, fault) == agent; });
   part.clear_agents();

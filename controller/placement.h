@@ -13,6 +13,10 @@ namespace squall {
 std::string AgentOfService(const Scenario& scenario, absl::string_view service);
 // That of the service that calls.
 std::string AgentOfEdge(const Scenario& scenario, absl::string_view edge);
+// "127.0.0.1:8080" of "http://127.0.0.1:8080/path".
+std::string AddressOfUrl(absl::string_view url);
+// Where the load's requests go: "127.0.0.1:8080", without the port where a URL leaves it out.
+std::string AddressOf(const Load& load);
 std::string AgentOfLoad(const Scenario& scenario, absl::string_view load);
 // That of the edge, service or load that the fault names.
 std::string AgentOfFault(const Scenario& scenario, const Fault& fault);

@@ -17,6 +17,12 @@ constexpr int kLeastRecoveryWindows = 5;
 // Three to see that a breaker has closed, and one that was cut short.
 constexpr int kClosingWindows = 4;
 constexpr absl::Duration kLeastWindow = absl::Seconds(1);
+// For what is said of the time after the faults without a budget.
+constexpr int kAfterWindows = 10;
+// From when a service that has not recovered counts as stuck.
+constexpr absl::Duration kLeastSlow = absl::Seconds(30);
+// What is asked once a second, or four times, is known by then.
+constexpr absl::Duration kPolled = absl::Seconds(2);
 // What a limiter is judged by when its load only has a rate and nothing is injected.
 constexpr absl::Duration kPlainRate = absl::Seconds(20);
 constexpr absl::Duration kLastAnswers = absl::Seconds(1);
@@ -59,20 +65,9 @@ std::vector<PlannedFault> TimesOf(const Scenario& scenario) {
   return planned;
 }
 
-absl::Duration RecoveryFor(const Assertion& assertion, absl::Duration window) {
-  switch (assertion.kind_case()) {
-    case Assertion::kRecovery:
-      return Length(assertion.recovery().within()) + (assertion.recovery().windows() + 1) * window;
-    case Assertion::kCircuitBreaker:
-      if (assertion.circuit_breaker().stays_closed()) return absl::ZeroDuration();
-      return Length(assertion.circuit_breaker().closes_within()) + kClosingWindows * window;
-    case Assertion::kTimeout:
-    case Assertion::kRateLimiter:
-    case Assertion::kTlsVerified:
-    case Assertion::KIND_NOT_SET:
-      return absl::ZeroDuration();
-  }
-  return absl::ZeroDuration();
+// What an assertion about the time after the faults needs, whatever its budgets.
+absl::Duration AfterFor(During during, absl::Duration window) {
+  return during == DURING_AFTER || during == DURING_ALWAYS ? kAfterWindows * window : absl::ZeroDuration();
 }
 
 // What the load needs of the time before the first fault. The last of planned steps goes on for ever.
@@ -109,6 +104,44 @@ std::string KindName(const google::protobuf::Message& message) {
 
 }  // namespace
 
+absl::Duration RecoveryFor(const Assertion& assertion, absl::Duration window) {
+  switch (assertion.kind_case()) {
+    case Assertion::kRecovery: {
+      const Recovery& recovery = assertion.recovery();
+      absl::Duration budget = Length(recovery.within());
+      // What comes back by itself within that is slow, and not metastable.
+      if (recovery.confirm_metastable()) budget = std::max(kLeastSlow, 3 * budget);
+      return budget + (recovery.windows() + 1) * window;
+    }
+    case Assertion::kCircuitBreaker:
+      if (assertion.circuit_breaker().stays_closed()) return absl::ZeroDuration();
+      return Length(assertion.circuit_breaker().closes_within()) + kClosingWindows * window;
+    case Assertion::kRetryBudget:
+      return Length(assertion.retry_budget().surge_for()) + window;
+    case Assertion::kLoadShedding:
+      return Length(assertion.load_shedding().recovers_within()) + kClosingWindows * window;
+    case Assertion::kAlert:
+      return Length(assertion.alert().resolves_within()) + kPolled;
+    case Assertion::kHealth:
+      if (assertion.health().stays_ready()) return absl::ZeroDuration();
+      return Length(assertion.health().ready_within()) + kPolled;
+    case Assertion::kMetric:
+      return std::max(AfterFor(assertion.metric().during(), window), Length(assertion.metric().reached_within()) + kPolled);
+    case Assertion::kLog:
+      return AfterFor(assertion.log().during(), window);
+    case Assertion::kTimeout:
+    case Assertion::kRateLimiter:
+    case Assertion::kTlsVerified:
+    case Assertion::kBulkhead:
+    case Assertion::kFallback:
+    case Assertion::kGracefulShutdown:
+    case Assertion::kNoLeak:
+    case Assertion::KIND_NOT_SET:
+      return absl::ZeroDuration();
+  }
+  return absl::ZeroDuration();
+}
+
 absl::Duration JudgedWindow(const Load& load) {
   double lowest = load.rate();
   for (const Step& step : load.steps()) {
@@ -128,14 +161,51 @@ Plan MakePlan(const Scenario& scenario) {
   std::stable_sort(plan.faults.begin(), plan.faults.end(),
                    [](const PlannedFault& a, const PlannedFault& b) { return a.at < b.at; });
   for (const PlannedFault& planned : plan.faults) plan.faults_end = std::max(plan.faults_end, planned.until);
-  // The faults' clock stands still while a supervisor is waited for.
-  for (const PlannedFault& planned : plan.faults) plan.faults_end += Length(planned.fault->kill().supervisor_within());
+  for (const Assertion& assertion : scenario.assertions()) {
+    plan.rest = std::max(plan.rest, Length(assertion.no_leak().settle()));
+  }
+  for (const PlannedFault& planned : plan.faults) {
+    // The faults' clock stands still while a supervisor is waited for, and while loads rest.
+    plan.faults_end += Length(planned.fault->kill().supervisor_within());
+    if (!planned.fault->repeats().empty()) plan.faults_end += plan.WholeRest();
+  }
   if (plan.faults.empty() && plan.limits > absl::ZeroDuration()) return plan;  // nothing to recover from
   plan.recovery = kLeastRecoveryWindows * plan.window;
   for (const Assertion& assertion : scenario.assertions()) {
     plan.recovery = std::max(plan.recovery, RecoveryFor(assertion, plan.window));
+    const Recovery& recovery = assertion.recovery();
+    if (!recovery.confirm_metastable()) continue;
+    plan.cut = std::max(plan.cut, Length(recovery.confirm_for()));
+    plan.restored = std::max(plan.restored, Length(recovery.within()) + (recovery.windows() + 1) * plan.window);
   }
   return plan;
+}
+
+std::string PhaseName(PhaseEvent::Phase phase) {
+  switch (phase) {
+    case PhaseEvent::BASELINE:
+      return "baseline";
+    case PhaseEvent::LIMITS:
+      return "limits";
+    case PhaseEvent::REST:
+      return "rest";
+    case PhaseEvent::RESTED:
+      return "rested";
+    case PhaseEvent::FAULTS:
+      return "faults";
+    case PhaseEvent::RECOVERY:
+      return "recovery";
+    case PhaseEvent::CUT_TO_HALF:
+      return "half the load";
+    case PhaseEvent::CUT_TO_NOTHING:
+      return "no load";
+    case PhaseEvent::RESTORED:
+      return "load restored";
+    case PhaseEvent::DONE:
+      return "done";
+    default:
+      return "unknown";
+  }
 }
 
 std::string FaultKind(const Fault& fault) { return KindName(fault); }

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/durations.h"
 #include "base/text.h"
+#include "controller/placement.h"
 #include "controller/plan.h"
 #include "controller/units.h"
 #include "controller/wording.h"
@@ -26,19 +27,11 @@ const Load* FindLoad(const Scenario& scenario, const std::string& name) {
   return nullptr;
 }
 
-// "127.0.0.1:8080" of "http://127.0.0.1:8080/path".
-absl::string_view AddressOf(absl::string_view url) {
-  const size_t scheme = url.find("://");
-  if (scheme == absl::string_view::npos) return "";
-  url.remove_prefix(scheme + 3);
-  return url.substr(0, url.find_first_of("/?#"));
-}
-
 // The load's requests go to this service, as far as the scenario tells.
 bool Calls(const Load& load, const Service& service) {
-  const absl::string_view address = AddressOf(load.http().url());
+  const std::string address = AddressOf(load);
   if (address.empty()) return false;
-  if (address == service.ready().tcp() || address == AddressOf(service.ready().http().url())) return true;
+  if (address == service.ready().tcp() || address == AddressOfUrl(service.ready().http().url())) return true;
   if (!service.attach().has_listen() || service.on() != load.on()) return false;
   const std::string port = absl::StrCat(":", service.attach().listen());
   return address == absl::StrCat("127.0.0.1", port) || address == absl::StrCat("localhost", port) || address == absl::StrCat("[::1]", port);

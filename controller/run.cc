@@ -18,6 +18,7 @@
 #include "base/version.h"
 #include "controller/agents.h"
 #include "controller/assertions/judge.h"
+#include "controller/calibration_file.h"
 #include "controller/fault_clock.h"
 #include "controller/limiter_steps.h"
 #include "controller/live.h"
@@ -54,7 +55,16 @@ class Run {
   // Waits for `until` (run's time), or until `done` says so. Set when the run has to end before.
   std::optional<Ending> WaitUntil(int64_t until_ns, const std::function<bool()>& done = nullptr);
   absl::Status StartSteps(PhaseEvent::Phase phase);
+  absl::Status ShareLoad(double share);
+  // Loads rest, and what services then hold is recorded. Does nothing where no assertion asks for it.
+  std::optional<Ending> Rest();
+  std::optional<Ending> GoOn();
+  std::optional<Ending> TakeSnapshot(ProcessSnapshot::Moment moment);
+  // Cuts the load of a service that has not recovered, and restores it.
+  std::optional<Ending> CutAndRestore();
+  Timeline SoFar();
   std::optional<Ending> Step(absl::Span<const Action> at_once);
+  void Pretend(absl::Span<const Action> at_once);
   std::optional<Ending> Conclude(const Action& action, const absl::Status& status, const FaultEvent& event);
   std::optional<Ending> Await(std::future<absl::Status> call, const std::string& what);
   bool AllFinal();
@@ -64,7 +74,7 @@ class Run {
 
   void OnEvent(AgentEvent event);
   void Append(const Record& record);
-  void EnterPhase(PhaseEvent::Phase phase);
+  void EnterPhase(PhaseEvent::Phase phase, int cycle = 0);
   void Say(const std::string& line) {
     if (options_.on_event) options_.on_event(line);
   }
@@ -92,6 +102,8 @@ class Run {
   int64_t load_started_ns_ = 0;
   int64_t faults_started_ns_ = 0;
   int64_t phase_ends_ns_ = 0;
+  int64_t recovery_started_ns_ = 0;
+  int cycle_ = 0;  // of the next rest
   Header header_;
   std::unique_ptr<Agents> agents_;
   std::vector<LostAgent> lost_agents_;
@@ -127,6 +139,10 @@ absl::Status Run::Begin() {
   header_.set_seed(scenario_.seed());
   header_.set_squall_version(kVersion);
   header_.set_host(HostName());
+  header_.set_placebo(options_.placebo);
+  if (const auto calibration = ReadCalibration(options_.runs_folder, loaded_.scenario); calibration.ok()) {
+    *header_.mutable_calibration() = *calibration;
+  }
   absl::StatusOr<TimelineWriter> writer = TimelineWriter::Create(TimelinePath(folder_));
   if (!writer.ok()) return writer.status();
   absl::MutexLock lock(&mutex_);
@@ -161,10 +177,11 @@ void Run::OnEvent(AgentEvent event) {
   Append(event.record());
 }
 
-void Run::EnterPhase(PhaseEvent::Phase phase) {
+void Run::EnterPhase(PhaseEvent::Phase phase, int cycle) {
   phase_ = phase;
   Record record;
   record.mutable_phase()->set_phase(phase);
+  record.mutable_phase()->set_cycle(cycle);
   record.mutable_phase()->set_at_ns(Now());
   Append(record);
 }
@@ -263,6 +280,7 @@ std::optional<Run::Ending> Run::Await(std::future<absl::Status> call, const std:
 absl::StatusOr<PrepareRequest> Run::PrepareFor(const std::string& agent) {
   PrepareRequest prepare = Named<PrepareRequest>();
   *prepare.mutable_scenario() = PartOf(scenario_, agent);
+  if (options_.placebo) prepare.mutable_scenario()->clear_faults();
   prepare.set_seed(scenario_.seed());
   std::error_code error;
   const std::string folder = std::filesystem::absolute(std::filesystem::path(loaded_.path), error).parent_path().string();
@@ -350,7 +368,25 @@ Run::Ending Run::SetUp() {
   return {};
 }
 
+// As if it had been done.
+void Run::Pretend(absl::Span<const Action> at_once) {
+  for (const Action& action : at_once) {
+    for (const FaultEvent::State state : {FaultEvent::INJECTED, FaultEvent::HEALING, FaultEvent::HEALED}) {
+      if ((state == FaultEvent::INJECTED) != action.inject) continue;
+      Record record;
+      record.mutable_fault()->set_fault(action.fault->name());
+      record.mutable_fault()->set_at_ns(Now());
+      record.mutable_fault()->set_state(state);
+      Append(record);
+    }
+  }
+}
+
 std::optional<Run::Ending> Run::Step(absl::Span<const Action> at_once) {
+  if (options_.placebo) {
+    Pretend(at_once);
+    return std::nullopt;
+  }
   std::vector<absl::Status> done(at_once.size());
   std::vector<FaultReply> replies(at_once.size());
   const auto act = [&](size_t i) {
@@ -401,14 +437,83 @@ std::optional<Run::Ending> Run::Conclude(const Action& action, const absl::Statu
   return std::nullopt;
 }
 
-bool Run::AllFinal() {
+Timeline Run::SoFar() {
   absl::MutexLock lock(&mutex_);
   Timeline so_far = timeline_;
   so_far.Sort();
-  for (const Judgement& judgement : JudgeAll(so_far)) {
-    if (!judgement.final) return false;
+  return so_far;
+}
+
+bool Run::AllFinal() {
+  const Timeline so_far = SoFar();
+  for (const Assertion& assertion : scenario_.assertions()) {
+    // That is told by the rest after the recovery.
+    if (assertion.has_no_leak()) continue;
+    // What is said of all the time after the faults is never final before the end: it is watched for as long as it needs.
+    if (assertion.has_metric() || assertion.has_log()) {
+      const absl::Duration watched = absl::Nanoseconds(Now() - recovery_started_ns_);
+      if (watched < RecoveryFor(assertion, plan_.window)) return false;
+      continue;
+    }
+    if (!Judge(assertion, so_far).final) return false;
   }
   return true;
+}
+
+absl::Status Run::ShareLoad(double share) {
+  ShareLoadRequest request = Named<ShareLoadRequest>();
+  request.set_share(share);
+  return agents_->ForEach([&](Agents::Member& agent) {
+    ShareLoadReply reply;
+    return agent.client->Call(&Agent::Stub::ShareLoad, request, reply);
+  });
+}
+
+std::optional<Run::Ending> Run::TakeSnapshot(ProcessSnapshot::Moment moment) {
+  TakeSnapshotRequest request = Named<TakeSnapshotRequest>();
+  request.set_moment(moment);
+  request.set_cycle(cycle_);
+  return Await(std::async(std::launch::async,
+                          [this, request] {
+                            return agents_->ForEach([&](Agents::Member& agent) {
+                              TakeSnapshotReply reply;
+                              return agent.client->Call(&Agent::Stub::TakeSnapshot, request, reply);
+                            });
+                          }),
+               "looking at what services hold");
+}
+
+std::optional<Run::Ending> Run::Rest() {
+  if (plan_.rest <= absl::ZeroDuration()) return std::nullopt;
+  if (const absl::Status status = ShareLoad(0); !status.ok()) return CallFailed("load", status);
+  EnterPhase(PhaseEvent::REST, cycle_);
+  phase_ends_ns_ = Now() + absl::ToInt64Nanoseconds(plan_.rest);
+  // Before the first fault there is nothing to compare with: a service gets all the time that it may take.
+  const std::function<bool()> back = [this] { return AllBackAtRest(SoFar()); };
+  if (auto ending = WaitUntil(phase_ends_ns_, cycle_ == 0 ? nullptr : back)) return ending;
+  if (auto ending = TakeSnapshot(ProcessSnapshot::AT_REST)) return ending;
+  ++cycle_;
+  return std::nullopt;
+}
+
+std::optional<Run::Ending> Run::GoOn() {
+  if (plan_.rest <= absl::ZeroDuration()) return std::nullopt;
+  if (const absl::Status status = ShareLoad(1); !status.ok()) return CallFailed("load", status);
+  EnterPhase(PhaseEvent::RESTED);
+  return WaitUntil(Now() + absl::ToInt64Nanoseconds(plan_.window));
+}
+
+std::optional<Run::Ending> Run::CutAndRestore() {
+  if (plan_.cut <= absl::ZeroDuration() || !AnyStuck(SoFar())) return std::nullopt;
+  for (const auto& [phase, share, lasts] : {std::tuple(PhaseEvent::CUT_TO_HALF, 0.5, plan_.cut), std::tuple(PhaseEvent::CUT_TO_NOTHING, 0.0, plan_.cut),
+                                            std::tuple(PhaseEvent::RESTORED, 1.0, plan_.restored)}) {
+    Say(share == 1 ? "the load is as before again" : absl::StrCat("it has not recovered: the load is cut to ", share * 100, " %"));
+    if (const absl::Status status = ShareLoad(share); !status.ok()) return CallFailed("load", status);
+    EnterPhase(phase);
+    phase_ends_ns_ = Now() + absl::ToInt64Nanoseconds(lasts);
+    if (auto ending = WaitUntil(phase_ends_ns_)) return ending;
+  }
+  return std::nullopt;
 }
 
 // Of all loads that have steps, or only those of which the plan made the steps when faults are to come.
@@ -434,6 +539,11 @@ absl::Status Run::StartSteps(PhaseEvent::Phase phase) {
   return status;
 }
 
+// A fault that repeats is about to be injected again.
+bool BeginsAgain(absl::Span<const Action> actions) {
+  return std::any_of(actions.begin(), actions.end(), [](const Action& action) { return action.inject && !action.fault->repeats().empty(); });
+}
+
 Run::Ending Run::Drive() {
   const Ending set_up = SetUp();
   if (set_up.how != Footer::ENDING_UNSPECIFIED) return set_up;
@@ -441,31 +551,41 @@ Run::Ending Run::Drive() {
   EnterPhase(PhaseEvent::BASELINE);
   phase_ends_ns_ = load_started_ns_ + absl::ToInt64Nanoseconds(plan_.baseline);
   if (auto ending = WaitUntil(phase_ends_ns_)) return *ending;
-  {
-    absl::MutexLock lock(&mutex_);
-    Timeline so_far = timeline_;
-    so_far.Sort();
-    const std::string violation = SteadyViolation(so_far);
-    if (!violation.empty()) return {Footer::NOT_STEADY, violation};
-  }
+  if (const std::string violation = SteadyViolation(SoFar()); !violation.empty()) return {Footer::NOT_STEADY, violation};
 
   if (plan_.limits > absl::ZeroDuration()) {
     if (const absl::Status status = StartSteps(PhaseEvent::LIMITS); !status.ok()) return CallFailed("load", status);
     if (auto ending = WaitUntil(Now() + absl::ToInt64Nanoseconds(plan_.limits))) return *ending;
     if (plan_.faults.empty()) return {Footer::COMPLETED, ""};
   }
+  for (const auto step : {&Run::Rest, &Run::GoOn}) {
+    if (auto ending = (this->*step)()) return *ending;
+  }
   if (const absl::Status status = StartSteps(PhaseEvent::FAULTS); !status.ok()) return CallFailed("load", status);
   faults_started_ns_ = Now();
   for (FaultClock clock(plan_); !clock.Next().empty();) {
     if (auto ending = WaitUntil(faults_started_ns_ + absl::ToInt64Nanoseconds(clock.Due()))) return *ending;
     const int64_t began_ns = Now();
+    if (BeginsAgain(clock.Next())) {
+      for (const auto step : {&Run::Rest, &Run::GoOn}) {
+        if (auto ending = (this->*step)()) return *ending;
+      }
+    }
     if (auto ending = Step(clock.Next())) return *ending;
     clock.Done(absl::Nanoseconds(Now() - began_ns));
   }
 
   EnterPhase(PhaseEvent::RECOVERY);
-  phase_ends_ns_ = Now() + absl::ToInt64Nanoseconds(plan_.recovery);
+  recovery_started_ns_ = Now();
+  phase_ends_ns_ = recovery_started_ns_ + absl::ToInt64Nanoseconds(plan_.recovery);
   if (auto ending = WaitUntil(phase_ends_ns_, [this] { return AllFinal(); })) return *ending;
+  for (const auto step : {&Run::CutAndRestore, &Run::Rest}) {
+    if (auto ending = (this->*step)()) return *ending;
+  }
+  if (plan_.rest > absl::ZeroDuration() && AnyLeak(SoFar())) {
+    // What holds it, and for how long it has: said once, since a whole dump stops the service for a moment.
+    if (auto ending = TakeSnapshot(ProcessSnapshot::LEAKED)) return *ending;
+  }
   return {Footer::COMPLETED, ""};
 }
 

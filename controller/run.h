@@ -33,6 +33,7 @@ struct RunOptions {
   std::string agent;  // unix:PATH; empty: those that the scenario names, or a child of our own
   const std::atomic<int>* interrupts = nullptr;         // signals that ask for an end
   bool inconclusive_fails = true;                       // in junit.xml: else such a case is skipped
+  bool placebo = false;                                 // nothing is injected: only the times of the faults are recorded
   std::function<void(const Progress&)> on_progress;     // a few times a second
   std::function<void(const std::string&)> on_event;     // one line for each thing that happens
 };

@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "controller/assertions/judge.h"
 #include "controller/report/report.h"
+#include "controller/scalars.h"
 
 namespace squall {
 
@@ -47,6 +48,9 @@ std::string TimelinePath(const std::string& folder) { return absl::StrCat(folder
 absl::StatusOr<Judged> JudgeFolder(const std::string& folder, bool inconclusive_fails) {
   absl::StatusOr<Timeline> timeline = ReadTimeline(TimelinePath(folder));
   if (!timeline.ok()) return timeline.status();
+  if (const absl::Status sound = CheckValues(*timeline->header.mutable_scenario()); !sound.ok()) {
+    return absl::DataLossError(absl::StrCat(TimelinePath(folder), ": the scenario in it is none: ", sound.message()));
+  }
   Judged judged;
   judged.timeline = *std::move(timeline);
   judged.result = Summarize(judged.timeline);

@@ -1,5 +1,6 @@
 #include "controller/scalars.h"
 
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -49,6 +50,7 @@ absl::StatusOr<ScalarValue> ParseString(const FieldDescriptor& field, absl::stri
   if (status.ok() && field_rules.address()) status = CheckAddress(text, field_rules.any_host());
   if (status.ok() && field_rules.url()) status = CheckUrl(text);
   if (status.ok() && field_rules.signal()) status = CheckSignal(text);
+  if (status.ok() && field_rules.grpc_status()) status = CheckGrpcStatus(text);
   if (!status.ok()) return status;
   return ScalarValue(std::string(text));
 }
@@ -186,6 +188,108 @@ void StoreScalar(const FieldDescriptor& field, const ScalarValue& value, Message
     }
   }
 }
+
+namespace {
+
+// A field that stands for one value, or one of a list.
+ScalarValue StoredValue(const Message& message, const FieldDescriptor& field, int index) {
+  const Reflection& reflection = *message.GetReflection();
+  const bool list = field.is_repeated();
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return list ? reflection.GetRepeatedBool(message, &field, index) : reflection.GetBool(message, &field);
+    case FieldDescriptor::CPPTYPE_ENUM:
+      return int64_t{list ? reflection.GetRepeatedEnumValue(message, &field, index) : reflection.GetEnumValue(message, &field)};
+    case FieldDescriptor::CPPTYPE_STRING:
+      return list ? reflection.GetRepeatedString(message, &field, index) : reflection.GetString(message, &field);
+    case FieldDescriptor::CPPTYPE_MESSAGE: {
+      const Message& duration = list ? reflection.GetRepeatedMessage(message, &field, index) : reflection.GetMessage(message, &field);
+      google::protobuf::Duration copy;
+      copy.CopyFrom(duration);
+      return FromProto(copy);
+    }
+    case FieldDescriptor::CPPTYPE_INT32:
+      return int64_t{list ? reflection.GetRepeatedInt32(message, &field, index) : reflection.GetInt32(message, &field)};
+    case FieldDescriptor::CPPTYPE_INT64:
+      return list ? reflection.GetRepeatedInt64(message, &field, index) : reflection.GetInt64(message, &field);
+    case FieldDescriptor::CPPTYPE_UINT32:
+      return int64_t{list ? reflection.GetRepeatedUInt32(message, &field, index) : reflection.GetUInt32(message, &field)};
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return static_cast<int64_t>(list ? reflection.GetRepeatedUInt64(message, &field, index) : reflection.GetUInt64(message, &field));
+    case FieldDescriptor::CPPTYPE_FLOAT:
+      return double{list ? reflection.GetRepeatedFloat(message, &field, index) : reflection.GetFloat(message, &field)};
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      return list ? reflection.GetRepeatedDouble(message, &field, index) : reflection.GetDouble(message, &field);
+  }
+  return false;
+}
+
+bool IsSane(const FieldDescriptor& field, const ScalarValue& value) {
+  if (const auto* number = std::get_if<double>(&value)) return std::isfinite(*number);
+  if (const auto* duration = std::get_if<absl::Duration>(&value)) {
+    return *duration >= absl::ZeroDuration() && *duration <= absl::Hours(1000);
+  }
+  return field.cpp_type() != FieldDescriptor::CPPTYPE_ENUM ||
+         field.enum_type()->FindValueByNumber(static_cast<int>(std::get<int64_t>(value))) != nullptr;
+}
+
+absl::Status CheckField(Message& message, const FieldDescriptor& field, const std::string& path) {
+  const Reflection& reflection = *message.GetReflection();
+  const FieldRules& field_rules = RulesOf(field);
+  const auto wrong = [&](absl::string_view what) { return absl::InvalidArgumentError(absl::StrCat(path, " ", what)); };
+  const int count = field.is_repeated() ? reflection.FieldSize(message, &field) : reflection.HasField(message, &field) ? 1 : 0;
+  if (count == 0) {
+    // Zero is not there, on the wire: where it may be the value, it is.
+    const absl::StatusOr<ScalarValue> least = ParseUnbounded(field, field_rules.min());
+    const bool may_be_zero = !field.is_repeated() && !field.has_presence() && least.ok() && *least == StoredValue(message, field, 0);
+    if (may_be_zero || field.real_containing_oneof() != nullptr) return absl::OkStatus();
+    const absl::StatusOr<ScalarValue> by_default = ParseScalar(field, field_rules.default_());
+    if (!field_rules.default_().empty() && !field.is_repeated() && by_default.ok()) {
+      StoreScalar(field, *by_default, message);
+      return absl::OkStatus();
+    }
+    return field_rules.required() ? wrong("is missing") : absl::OkStatus();
+  }
+  for (int i = 0; i < count; ++i) {
+    const ScalarValue value = StoredValue(message, field, i);
+    if (!IsSane(field, value)) return wrong("is no value that it can have");
+    if (absl::Status status = CheckBounds(field, value, ""); !status.ok()) return wrong("is out of its bounds");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckMessage(Message& message, const std::string& path) {
+  const Reflection& reflection = *message.GetReflection();
+  const google::protobuf::Descriptor& type = *message.GetDescriptor();
+  for (int i = 0; i < type.oneof_decl_count(); ++i) {
+    if (MustChooseOne(*type.oneof_decl(i)) && reflection.GetOneofFieldDescriptor(message, type.oneof_decl(i)) == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat(path, " lacks its ", type.oneof_decl(i)->name()));
+    }
+  }
+  for (int i = 0; i < type.field_count(); ++i) {
+    const FieldDescriptor& field = *type.field(i);
+    const std::string child = ChildPath(path, field);
+    if (field.is_map()) continue;
+    absl::Status status;
+    if (!IsNested(field)) {
+      status = CheckField(message, field, child);
+    } else if (field.is_repeated()) {
+      for (int k = 0; status.ok() && k < reflection.FieldSize(message, &field); ++k) {
+        status = CheckMessage(*reflection.MutableRepeatedMessage(&message, &field, k), ItemPath(child, k));
+      }
+    } else if (reflection.HasField(message, &field)) {
+      status = CheckMessage(*reflection.MutableMessage(&message, &field), child);
+    } else if (RulesOf(field).required() || RulesOf(field).always()) {
+      status = absl::InvalidArgumentError(absl::StrCat(child, " is missing"));
+    }
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CheckValues(Message& message) { return CheckMessage(message, ""); }
 
 google::protobuf::Duration ToProto(absl::Duration duration) {
   google::protobuf::Duration proto;

@@ -26,6 +26,11 @@ absl::StatusOr<ScalarValue> ParseScalar(const google::protobuf::FieldDescriptor&
 void StoreScalar(const google::protobuf::FieldDescriptor& field, const ScalarValue& value,
                  google::protobuf::Message& message);
 
+// For a message that comes from a file and not from the reader: whether the values that it holds keep the rules of their fields, in it
+// and below. What is required is there, and where one of several must be given, one is. INVALID_ARGUMENT says which field breaks
+// them. A default that is missing, since the field is younger than the file, is put in.
+absl::Status CheckValues(google::protobuf::Message& message);
+
 // Wire and code.
 google::protobuf::Duration ToProto(absl::Duration duration);
 absl::Duration FromProto(const google::protobuf::Duration& duration);

@@ -9,6 +9,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "controller/repeats.h"
 #include "controller/scenario_checks.h"
 #include "controller/scenario_references.h"
 #include "controller/schema.h"
@@ -127,6 +128,7 @@ LoadedScenario ReadScenario(const YamlTree& tree, const std::map<std::string, st
     }
   }
   loaded.mistakes = reading.Mistakes();
+  if (loaded.mistakes.empty()) loaded.scenario = WithRepeats(loaded.scenario);
   return loaded;
 }
 

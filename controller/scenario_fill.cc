@@ -93,6 +93,9 @@ class Resolver {
                 R"(load: {checkout: {http: {url: "http://127.0.0.1:8080/"}, rate: 200/s}})", reading);
     named_["fault"] =
         NamesOf(scenario.faults(), "faults", "faults: [{latency: {delay: 500ms}, for: 10s}]", reading);
+    named_["monitor"] = NamesOf(scenario.monitors(), "monitors",
+                                R"(monitors: {prometheus: {prometheus: {url: "http://127.0.0.1:9090"}}})", reading);
+    named_["assertion"] = NamesOf(scenario.assertions(), "assert", "assert: [{recovery: {within: 10s}}]", reading);
   }
 
   // Every reference in `message` and below.
@@ -267,11 +270,59 @@ void FillIn(TlsVerified& verified, const Scenario& scenario, const std::string& 
                                                 Alternatives(names)));
 }
 
+void FillIn(Load& load, const Scenario& scenario) {
+  if (load.has_rejected_when() || load.has_tcp()) return;
+  if (load.has_grpc()) return load.mutable_rejected_when()->add_grpc_status("RESOURCE_EXHAUSTED");
+  load.mutable_rejected_when()->add_status(429);
+  for (const Assertion& assertion : scenario.assertions()) {
+    if (assertion.has_load_shedding() && assertion.load_shedding().load() == load.name()) {
+      return load.mutable_rejected_when()->add_status(503);
+    }
+  }
+}
+
+// The name of the only one of the list; empty: there is none, or several.
+template <typename List>
+std::string Only(const List& list) {
+  return list.size() == 1 ? list[0].name() : "";
+}
+
+void FillIn(LoadShedding& shedding) {
+  if (!shedding.has_accepted_within()) *shedding.mutable_accepted_within() = ToProto(1.2 * FromProto(shedding.slo()));
+}
+
+void FillIn(Fallback& fallback, const Scenario& scenario) {
+  for (const Load& load : scenario.load()) {
+    if (load.name() == fallback.load() && !fallback.has_within()) *fallback.mutable_within() = load.give_up_after();
+  }
+}
+
+void FillIn(GracefulShutdown& shutdown, const Scenario& scenario) {
+  if (shutdown.has_within()) return;
+  shutdown.mutable_within()->set_seconds(30);
+  for (const Fault& fault : scenario.faults()) {
+    if (fault.name() == shutdown.fault() && fault.kill().has_grace()) *shutdown.mutable_within() = fault.kill().grace();
+  }
+}
+
+void FillIn(MetricBound& metric, const Scenario& scenario, const std::string& path, Reading& reading) {
+  if (!metric.service().empty() || !metric.monitor().empty()) return;
+  std::vector<std::string> names;
+  for (const Service& service : scenario.services()) {
+    if (service.has_metrics()) names.push_back(service.name());
+  }
+  if (names.size() == 1) return metric.set_service(names[0]);
+  if (!reading.Sound(path) || !reading.Sound("services") || !reading.Sound("monitors")) return;
+  reading.ReportAt(path + ".service", reading.At(path),
+                   names.empty() ? "this needs a service with metrics, or a monitor, and the file has none; give a service for example metrics: "
+                                   "{url: \"http://127.0.0.1:8080/metrics\"}"
+                                 : absl::StrCat("service is missing, and there are ", names.size(), " with metrics; write service: ",
+                                                Alternatives(names)));
+}
+
 void SetComputedDefaults(Scenario& scenario, Reading& reading) {
   PlanLimits(scenario, reading);
-  for (Load& load : *scenario.mutable_load()) {
-    if (!load.has_rejected_when()) load.mutable_rejected_when()->add_status(429);
-  }
+  for (Load& load : *scenario.mutable_load()) FillIn(load, scenario);
   for (int i = 0; i < scenario.assertions_size(); ++i) {
     Assertion& assertion = *scenario.mutable_assertions(i);
     if (assertion.has_recovery() && assertion.recovery().since() == Recovery::SINCE_UNSPECIFIED) {
@@ -285,6 +336,16 @@ void SetComputedDefaults(Scenario& scenario, Reading& reading) {
     if (assertion.has_tls_verified()) {
       FillIn(*assertion.mutable_tls_verified(), scenario, ItemPath("assert", i) + ".tls_verified", reading);
     }
+    if (assertion.has_load_shedding()) FillIn(*assertion.mutable_load_shedding());
+    if (assertion.has_fallback()) FillIn(*assertion.mutable_fallback(), scenario);
+    if (assertion.has_graceful_shutdown()) FillIn(*assertion.mutable_graceful_shutdown(), scenario);
+    if (assertion.has_metric()) FillIn(*assertion.mutable_metric(), scenario, ItemPath("assert", i) + ".metric", reading);
+    if (assertion.has_log() && assertion.log().at_least() == 0) assertion.mutable_log()->set_at_least(1);
+    if (assertion.has_timeout() && assertion.timeout().edge().empty()) assertion.mutable_timeout()->set_edge(Only(scenario.edges()));
+    if (assertion.has_recovery() && assertion.recovery().edge().empty()) {
+      assertion.mutable_recovery()->set_edge(Only(scenario.edges()));
+    }
+    if (assertion.has_no_leak() && assertion.no_leak().load().empty()) assertion.mutable_no_leak()->set_load(Only(scenario.load()));
   }
 }
 

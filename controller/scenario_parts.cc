@@ -81,7 +81,14 @@ void CheckNameServer(const Service& service, const std::string& path, Reading& r
   }
 }
 
+// What asks them speaks plain HTTP.
+void CheckPlain(const HttpReady& check, const std::string& path, Reading& reading) {
+  if (!absl::StartsWithIgnoreCase(check.url(), "https://")) return;
+  reading.Report(path, "readiness is asked over http:// only; write another URL, or tcp: \"127.0.0.1:8443\"");
+}
+
 void CheckService(const Service& service, const std::string& path, Reading& reading) {
+  CheckPlain(service.ready().http(), path + ".ready.http.url", reading);
   CheckNameServer(service, path, reading);
   const bool run = reading.Given(absl::StrCat(path, ".run"));
   const bool attach = reading.Given(absl::StrCat(path, ".attach"));

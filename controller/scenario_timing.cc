@@ -8,13 +8,17 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "base/text.h"
+#include "controller/assertion_checks.h"
 #include "controller/dns_checks.h"
 #include "controller/load_faults.h"
+#include "controller/margin.h"
 #include "controller/network_checks.h"
 #include "controller/network_faults.h"
 #include "controller/plan.h"
 #include "controller/process_checks.h"
 #include "controller/process_faults.h"
+#include "controller/ramp_checks.h"
+#include "controller/repeats.h"
 #include "controller/scalars.h"
 #include "controller/scenario_checks.h"
 #include "controller/schema.h"
@@ -63,6 +67,7 @@ class TimingChecker {
     CheckClashes();
     for (int i = 0; i < scenario_.assertions_size(); ++i) {
       const std::string path = ItemPath("assert", i);
+      CheckAssertion(scenario_, scenario_.assertions(i), absl::StrCat(path, ".", AssertionKind(scenario_.assertions(i))), reading_);
       if (scenario_.assertions(i).has_timeout())
         CheckTimeout(scenario_.assertions(i).timeout(), path + ".timeout");
       if (scenario_.assertions(i).has_recovery())
@@ -72,6 +77,9 @@ class TimingChecker {
       if (scenario_.assertions(i).has_circuit_breaker())
         CheckBreakersFault(scenario_, scenario_.assertions(i).circuit_breaker(), path + ".circuit_breaker", reading_);
     }
+    if (reading_.Sound("faults")) CheckRepeats(scenario_, reading_);
+    CheckFind(scenario_, reading_);
+    CheckRamps(scenario_, reading_);
     CheckTotal();
   }
 
@@ -194,13 +202,14 @@ class TimingChecker {
   void CheckTotal() {
     const bool all_known =
         std::all_of(timed_.begin(), timed_.end(), [](const Timed& timed) { return timed.known; });
-    if (plan_.Longest() <= kLongestRun || !all_known || !reading_.Sound("load") || !reading_.Sound("assert"))
-      return;
+    if (!all_known || !reading_.Sound("load") || !reading_.Sound("assert")) return;
+    const absl::Duration longest = MakePlan(WithRepeats(scenario_)).Longest();
+    if (longest <= kLongestRun) return;
     const auto last = std::max_element(timed_.begin(), timed_.end(),
                                        [](const Timed& a, const Timed& b) { return a.until < b.until; });
     reading_.Report(
         last == timed_.end() ? "faults" : last->path,
-        absl::StrCat("the run would take up to ", DurationText(plan_.Longest()),
+        absl::StrCat("the run would take up to ", DurationText(longest),
                      " and may take 24h; shorten the faults, the budgets or, by a higher rate, the windows"));
   }
 

@@ -23,6 +23,8 @@ std::string NameFor(absl::string_view noun) {
   if (noun == "edge") return "recommend";
   if (noun == "load") return "checkout";
   if (noun == "agent" || noun == "agent_at") return "shop-1";
+  if (noun == "monitor") return "prometheus";
+  if (noun == "assertion") return "recovery";
   return noun == "fault" ? "slow" : "NAME";
 }
 
@@ -34,6 +36,7 @@ std::string ScalarExample(const FieldDescriptor& field) {
   if (field_rules.url()) return "\"http://127.0.0.1:8080/\"";
   if (field_rules.address()) return "\"127.0.0.1:9090\"";
   if (field_rules.signal()) return "SIGTERM";
+  if (field_rules.grpc_status()) return "UNAVAILABLE";
   if (!field_rules.refers_to().empty()) return NameFor(field_rules.refers_to());
   if (!field_rules.min().empty()) return field_rules.min();
   if (IsDuration(field)) return "500ms";
@@ -43,6 +46,7 @@ std::string ScalarExample(const FieldDescriptor& field) {
 
 // Whether an example of the message leads with the field: the first of a oneof stands for all of it.
 bool InExample(const FieldDescriptor& field, bool full) {
+  if (RulesOf(field).internal() || RulesOf(field).apart()) return false;
   if (RulesOf(field).required() || RulesOf(field).shown()) return true;
   const OneofDescriptor* oneof = field.real_containing_oneof();
   if (oneof != nullptr) return MustChooseOne(*oneof) && oneof->field(0) == &field;
@@ -81,7 +85,7 @@ bool MustChooseOne(const OneofDescriptor& oneof) { return oneof.options().GetExt
 const FieldDescriptor* FindField(const Descriptor& type, absl::string_view key,
                                  const FieldDescriptor* except) {
   for (int i = 0; i < type.field_count(); ++i) {
-    if (type.field(i) != except && YamlName(*type.field(i)) == key) return type.field(i);
+    if (type.field(i) != except && YamlName(*type.field(i)) == key && !RulesOf(*type.field(i)).internal()) return type.field(i);
   }
   return nullptr;
 }
@@ -89,7 +93,7 @@ const FieldDescriptor* FindField(const Descriptor& type, absl::string_view key,
 std::vector<std::string> YamlKeys(const Descriptor& type, const FieldDescriptor* except) {
   std::vector<std::string> keys;
   for (int i = 0; i < type.field_count(); ++i) {
-    if (type.field(i) != except) keys.push_back(YamlName(*type.field(i)));
+    if (type.field(i) != except && !RulesOf(*type.field(i)).internal()) keys.push_back(YamlName(*type.field(i)));
   }
   return keys;
 }

@@ -26,23 +26,6 @@ std::string Paint(bool color, const char* how, const std::string& text) {
   return color ? absl::StrCat(how, text, kReset) : text;
 }
 
-std::string PhaseName(PhaseEvent::Phase phase) {
-  switch (phase) {
-    case PhaseEvent::BASELINE:
-      return "baseline";
-    case PhaseEvent::FAULTS:
-      return "faults";
-    case PhaseEvent::RECOVERY:
-      return "recovery";
-    case PhaseEvent::DONE:
-      return "done";
-    case PhaseEvent::LIMITS:
-      return "limits";
-    default:
-      return "";
-  }
-}
-
 // Cuts by characters, not bytes.
 std::string Cut(const std::string& text, int columns) {
   int width = 0;
@@ -67,6 +50,7 @@ Ribbon DrawRibbon(const Progress& progress, int width, bool color) {
   };
   const absl::Duration faults_at = progress.faults_at > absl::ZeroDuration() ? progress.faults_at : plan.FaultsStart();
   const int limits = plan.limits > absl::ZeroDuration() ? column(plan.baseline) : -1;
+  const int rest = plan.rest > absl::ZeroDuration() ? column(plan.baseline + plan.limits) : -1;
   const int faults = column(faults_at);
   const int recovery = column(faults_at + plan.faults_end);
   const int now = std::min(column(progress.elapsed), width - 1);
@@ -76,13 +60,14 @@ Ribbon DrawRibbon(const Progress& progress, int width, bool color) {
     if (room > 0) labels.replace(static_cast<size_t>(from) + 1, std::min(text.size(), static_cast<size_t>(room)),
                                  text.substr(0, static_cast<size_t>(room)));
   };
-  label(0, limits < 0 ? faults : limits, "baseline");
-  if (limits >= 0) label(limits, faults, "limits");
+  label(0, limits >= 0 ? limits : rest >= 0 ? rest : faults, "baseline");
+  if (limits >= 0) label(limits, rest >= 0 ? rest : faults, "limits");
+  if (rest >= 0) label(rest, faults, "rest");
   label(faults, recovery, "faults");
   label(recovery, width, "recovery");
   Ribbon ribbon;
   for (int i = 0; i < width; ++i) {
-    const bool edge = i == limits || i == faults || i == recovery;
+    const bool edge = i == limits || i == rest || i == faults || i == recovery;
     const char c = labels[static_cast<size_t>(i)];
     std::string cell = c != ' ' ? std::string(1, c) : edge ? "│" : i <= now ? "━" : "─";
     if (i == now) cell = "●";

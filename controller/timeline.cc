@@ -43,7 +43,7 @@ absl::Status AddRequests(const Requests& columns, Timeline& timeline) {
                          columns.outcome_size(), columns.number_size()}) {
     if (size != n) return Contradiction(absl::StrCat("columns of ", n, " and ", size, " requests"));
   }
-  for (const int size : {columns.retry_after_ms_size(), columns.retried_size()}) {
+  for (const int size : {columns.retry_after_ms_size(), columns.retried_size(), columns.kind_size(), columns.reused_size()}) {
     if (size != 0 && size != n) return Contradiction(absl::StrCat("columns of ", n, " and ", size, " requests"));
   }
   std::vector<Request>& requests = timeline.requests[columns.load()];
@@ -74,6 +74,11 @@ absl::Status AddRequests(const Requests& columns, Timeline& timeline) {
     request.outcome = outcome;
     if (columns.retry_after_ms_size() > 0) request.retry_after_ms = columns.retry_after_ms(i);
     if (columns.retried_size() > 0) request.retried = columns.retried(i) != 0;
+    if (columns.reused_size() > 0) request.reused = columns.reused(i) != 0;
+    if (columns.kind_size() > 0) {
+      if (columns.kind(i) > UINT16_MAX) return broken(i, "is of a kind out of range");
+      request.kind = static_cast<uint16_t>(columns.kind(i));
+    }
     last_ns = std::max(last_ns, request.end_ns);
   }
   timeline.last_ns = last_ns;
@@ -93,7 +98,7 @@ absl::Status AddArrivals(const Arrivals& columns, Timeline& timeline) {
   if (sources != 0 && sources != n) {
     return Contradiction(absl::StrCat("columns of ", n, " calls and ", sources, " sources"));
   }
-  for (const int size : {columns.grpc_status_size(), columns.timeout_ms_size()}) {
+  for (const int size : {columns.grpc_status_size(), columns.timeout_ms_size(), columns.trace_prefix_size(), columns.number_size()}) {
     if (size != 0 && size != n) return Contradiction(absl::StrCat("columns of ", n, " and ", size, " calls"));
   }
   std::vector<Call>& calls = timeline.calls[columns.edge()];
@@ -103,6 +108,7 @@ absl::Status AddArrivals(const Arrivals& columns, Timeline& timeline) {
     return Contradiction(absl::StrCat("call ", i, " of its record ", what));
   };
   int64_t start_us = 0;
+  int64_t number = 0;
   int64_t last_ns = timeline.last_ns;
   for (int i = 0; i < n; ++i) {
     if (__builtin_add_overflow(start_us, columns.start_us(i), &start_us) || start_us > kMaxUs ||
@@ -123,6 +129,15 @@ absl::Status AddArrivals(const Arrivals& columns, Timeline& timeline) {
     }
     if (columns.timeout_ms_size() > 0 && columns.timeout_ms(i) > 0) {
       call.timeout_ns = int64_t{columns.timeout_ms(i) - 1} * 1'000'000;
+    }
+    if (columns.trace_prefix_size() > 0 && columns.trace_prefix(i) > 0) {
+      const uint32_t prefix = columns.trace_prefix(i) - 1;
+      if (columns.number_size() == 0 || prefix >= static_cast<uint32_t>(columns.trace_prefixes_size())) {
+        return broken(i, "has a trace id that the record does not hold");
+      }
+      if (__builtin_add_overflow(number, columns.number(i), &number)) return broken(i, "has a number out of range");
+      call.trace_prefix = columns.trace_prefixes(static_cast<int>(prefix));
+      call.number = number;
     }
     last_ns = std::max(last_ns, call.end_ns);
   }
@@ -216,6 +231,16 @@ int64_t InstantOf(const Record& record) {
       return record.edge_stats().at_ns();
     case Record::kMetric:
       return record.metric().at_ns();
+    case Record::kHealth:
+      return record.health().at_ns();
+    case Record::kLog:
+      return record.log().at_ns();
+    case Record::kAlert:
+      return record.alert().at_ns();
+    case Record::kSnapshot:
+      return record.snapshot().at_ns();
+    case Record::kLoadShare:
+      return record.load_share().at_ns();
     case Record::kHeader:
     case Record::kRequests:
     case Record::kArrivals:
@@ -224,6 +249,14 @@ int64_t InstantOf(const Record& record) {
       return 0;
   }
   return 0;
+}
+
+template <typename Entry, typename Named>
+absl::Status AddTo(std::map<std::string, std::vector<Entry>>& entries, const std::string& name, const Entry& entry,
+                   const Named& known, absl::string_view unknown) {
+  if (!Names(known, name)) return Contradiction(absl::StrCat(unknown, " '", name, "'"));
+  entries[name].push_back(entry);
+  return absl::OkStatus();
 }
 
 absl::Status AddKind(const Record& record, Timeline& timeline) {
@@ -266,19 +299,24 @@ absl::Status AddKind(const Record& record, Timeline& timeline) {
       timeline.host.push_back(record.host());
       return absl::OkStatus();
     case Record::kSample:
-      if (!Names(scenario.services(), record.sample().service())) {
-        return Contradiction(
-            absl::StrCat("a sample of an unknown service '", record.sample().service(), "'"));
-      }
-      timeline.samples[record.sample().service()].push_back(record.sample());
-      return absl::OkStatus();
+      return AddTo(timeline.samples, record.sample().service(), record.sample(), scenario.services(), "a sample of an unknown service");
     case Record::kMetric:
-      if (!Names(scenario.services(), record.metric().service())) {
-        return Contradiction(
-            absl::StrCat("a metric of an unknown service '", record.metric().service(), "'"));
+      if (!record.metric().monitor().empty()) {
+        return AddTo(timeline.monitored, record.metric().monitor(), record.metric(), scenario.monitors(), "a metric of an unknown monitor");
       }
-      timeline.metrics[record.metric().service()].push_back(record.metric());
-      return absl::OkStatus();
+      return AddTo(timeline.metrics, record.metric().service(), record.metric(), scenario.services(), "a metric of an unknown service");
+    case Record::kHealth:
+      return AddTo(timeline.health, record.health().service(), record.health(), scenario.services(), "the health of an unknown service");
+    case Record::kLog:
+      if (record.log().lines() < 0) return Contradiction("a negative number of lines");
+      return AddTo(timeline.logs, record.log().service(), record.log(), scenario.services(), "lines of an unknown service");
+    case Record::kAlert:
+      return AddTo(timeline.alerts, record.alert().monitor(), record.alert(), scenario.monitors(), "an alert of an unknown monitor");
+    case Record::kSnapshot:
+      return AddTo(timeline.snapshots, record.snapshot().service(), record.snapshot(), scenario.services(), "a snapshot of an unknown service");
+    case Record::kLoadShare:
+      if (!(record.load_share().share() >= 0 && record.load_share().share() <= 1)) return Contradiction("a share of a load that is no share");
+      return AddTo(timeline.load_shares, record.load_share().load(), record.load_share(), scenario.load(), "a share of an unknown load");
     case Record::kLoadStats:
       return AddLoadStats(record.load_stats(), timeline);
     case Record::kFooter:
@@ -346,6 +384,12 @@ void Timeline::Sort() {
   for (auto& [edge, list] : edge_stats) SortBy(list, at);
   for (auto& [service, list] : samples) SortBy(list, at);
   for (auto& [service, list] : metrics) SortBy(list, at);
+  for (auto& [monitor, list] : monitored) SortBy(list, at);
+  for (auto& [service, list] : health) SortBy(list, at);
+  for (auto& [service, list] : logs) SortBy(list, at);
+  for (auto& [monitor, list] : alerts) SortBy(list, at);
+  for (auto& [service, list] : snapshots) SortBy(list, at);
+  for (auto& [load, list] : load_shares) SortBy(list, at);
   SortBy(phases, at);
   SortBy(services, at);
   SortBy(host, at);

@@ -19,11 +19,13 @@ struct Request {
   int64_t sent_ns = 0;
   int64_t end_ns = 0;
   int64_t number = 0;  // in its load; with the load's trace prefix it makes the trace id
-  int32_t status = 0;  // HTTP status, 0 when there was no answer
+  int32_t status = 0;  // HTTP status, or 1000 + grpc-status; 0 when there was no answer
   Outcome outcome = OUTCOME_UNSPECIFIED;
   // Retry-After of a rejected one: milliseconds + 2; 1: it cannot be read; 0: there was none.
   uint32_t retry_after_ms = 0;
   bool retried = false;  // sent after the Retry-After of a rejected one, outside of the offered rate
+  bool reused = false;   // sent on a connection that had answered before
+  uint16_t kind = 0;     // which of the load's weighted requests
 
   int64_t LatencyNs() const {
     return end_ns - intended_ns;
@@ -42,7 +44,11 @@ struct Call {
   CallResult result = CALL_RESULT_UNSPECIFIED;
   uint32_t source_pid = 0;  // the process that called; 0: not known
   std::optional<int32_t> grpc_status = {};  // what a gRPC call ended with
-  std::optional<int64_t> timeout_ns = {};  // what its caller said it would wait (grpc-timeout)
+  std::optional<int64_t> timeout_ns = {};  // what its caller said it would wait (grpc-timeout, or the edge's header)
+  // The request of a load that it was made for, where it carries its trace id: LoadTotals::trace_prefix (0: it carries none) and
+  // Request::number.
+  uint64_t trace_prefix = 0;
+  int64_t number = 0;
 };
 
 // One fault as it was carried out.
@@ -82,6 +88,12 @@ struct Timeline {
   std::vector<HostSample> host;
   std::map<std::string, std::vector<ServiceSample>> samples;
   std::map<std::string, std::vector<MetricSample>> metrics;  // by service
+  std::map<std::string, std::vector<MetricSample>> monitored;  // by monitor
+  std::map<std::string, std::vector<HealthSample>> health;   // by service
+  std::map<std::string, std::vector<LogLines>> logs;         // by service
+  std::map<std::string, std::vector<AlertSample>> alerts;    // by monitor
+  std::map<std::string, std::vector<ProcessSnapshot>> snapshots;  // by service
+  std::map<std::string, std::vector<LoadShare>> load_shares;      // by load
   int64_t last_ns = 0;  // the latest time in any record
 
   // Adds one record. Unsorted until Sort(). INVALID_ARGUMENT when the record contradicts itself or the

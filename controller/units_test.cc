@@ -157,12 +157,12 @@ TEST(Address, HasOnePlainForm) {
   }
 }
 
-TEST(Url, IsAbsoluteAndPlainHttp) {
+TEST(Url, IsAbsoluteAndHttpOrHttps) {
   for (const char* text : {"http://127.0.0.1", "http://127.0.0.1:8080/order?a=b:c@d", "http://[::1]:80/",
-                           "http://a/", "http://[::1]/x"}) {
+                           "http://a/", "http://[::1]/x", "https://a", "https://127.0.0.1:8443/order"}) {
     EXPECT_TRUE(CheckUrl(text).ok()) << text;
   }
-  for (const char* text : {"", "http://", "http:///x", "https://a", "/x", "ftp://a", "http://a:0/",
+  for (const char* text : {"", "http://", "http:///x", "https://", "/x", "ftp://a", "http://a:0/",
                            "http://a:b/", "http://a/ b", "http://a/\n", "http://u:p@a/", "http://:80/"}) {
     EXPECT_FALSE(CheckUrl(text).ok()) << text;
   }

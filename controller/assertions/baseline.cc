@@ -44,6 +44,8 @@ Baseline BaselineOf(const Timeline& timeline, const Load& load) {
   // Limits are tried before anything is injected: from then on loads are no longer what they were.
   int64_t until_ns = FirstInjection(timeline).value_or(timeline.last_ns);
   if (const auto limits_ns = timeline.PhaseStart(PhaseEvent::LIMITS)) until_ns = std::min(until_ns, *limits_ns);
+  // Nor while loads rest, and warm the service up again after that.
+  if (const auto rest_ns = timeline.PhaseStart(PhaseEvent::REST)) until_ns = std::min(until_ns, *rest_ns);
   baseline.begin_ns = start_ns + WarmUp(until_ns - start_ns, baseline.window_ns);
   const int64_t count = std::max<int64_t>((until_ns - baseline.begin_ns) / baseline.window_ns, 0);
   baseline.end_ns = baseline.begin_ns + count * baseline.window_ns;

@@ -78,6 +78,15 @@ FaultTime TimeOf(const Timeline& timeline, absl::string_view name) {
   return time;
 }
 
+int64_t ClearedAt(const FaultTime& time) {
+  int64_t cleared_ns = *time.injected_ns;
+  for (const FaultTime::Part& part : time.parts) {
+    const std::optional<int64_t>& at_ns = LeavesDead(*part.fault) ? part.span->injected_ns : part.span->healed_ns;
+    cleared_ns = std::max(cleared_ns, at_ns.value_or(*time.over_ns));
+  }
+  return cleared_ns;
+}
+
 int64_t CrossHostNs(const Timeline& timeline) {
   const Header& header = timeline.header;
   // Either of the two may be off by as much.
@@ -99,6 +108,14 @@ std::optional<int64_t> NextOtherInjection(const Timeline& timeline, const FaultT
     if (!next || *span.injected_ns < *next) next = span.injected_ns;
   }
   return next;
+}
+
+std::optional<int64_t> LoadChangesAt(const Timeline& timeline, int64_t after_ns) {
+  for (const PhaseEvent& event : timeline.phases) {
+    const bool changes = event.phase() == PhaseEvent::REST || event.phase() == PhaseEvent::CUT_TO_HALF;
+    if (changes && event.at_ns() > after_ns) return event.at_ns();
+  }
+  return std::nullopt;
 }
 
 std::string HungUpBy(const Timeline& timeline, absl::string_view load, int64_t from_ns, int64_t to_ns) {

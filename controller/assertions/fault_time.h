@@ -41,6 +41,10 @@ FaultTime TimeOf(const Timeline& timeline, absl::string_view name);
 // When the fault no longer acted, as for FaultTime::over_ns.
 std::optional<int64_t> OverAt(const Timeline& timeline, const FaultTime::Part& part);
 
+// Where the clock of what must follow the healing starts: when the last of them no longer acted. What a kill leaves dead is never healed:
+// its clock starts at the injection. REQUIRES: over_ns.
+int64_t ClearedAt(const FaultTime& time);
+
 // How far apart the same moment may be on two hosts' records: zero when one agent has seen everything.
 int64_t CrossHostNs(const Timeline& timeline);
 
@@ -49,6 +53,9 @@ std::optional<int64_t> FirstInjection(const Timeline& timeline);
 
 // The first injection, after `after_ns`, of a fault that is not one of `time`.
 std::optional<int64_t> NextOtherInjection(const Timeline& timeline, const FaultTime& time, int64_t after_ns);
+
+// When, after `after_ns`, the plan takes the load away, so that what it shows no longer tells of the fault before: it rests, or is cut.
+std::optional<int64_t> LoadChangesAt(const Timeline& timeline, int64_t after_ns);
 
 // The name of a fault that had clients of the load hang up between these times; empty: none.
 std::string HungUpBy(const Timeline& timeline, absl::string_view load, int64_t from_ns, int64_t to_ns);

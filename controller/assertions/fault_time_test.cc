@@ -80,6 +80,17 @@ TEST(FaultTime, TellsHowLongHealingTook) {
   EXPECT_EQ(TimeOf(builder.Build(), "slow").healing_took_ns, Ns(0.5));
 }
 
+TEST(FaultTime, IsClearedWhenItIsHealedAndAtTheInjectionOfWhatStaysDead) {
+  EXPECT_EQ(ClearedAt(TimeOf(TimelineBuilder().Latency("one", 12, 20).Latency("two", 16, 18).Build(), "")), Ns(20));
+  EXPECT_EQ(ClearedAt(TimeOf(TimelineBuilder().Kill("gone", 12, 16).Build(), "gone")), Ns(16));
+  Fault dead;  // after its grace there is nothing left to do, and it stays dead
+  dead.set_name("gone");
+  dead.mutable_kill()->mutable_grace()->set_seconds(2);
+  const Timeline timeline = TimelineBuilder().Fired(dead, 12, 14).Latency("slow", 20, 25).Build();
+  EXPECT_EQ(TimeOf(timeline, "gone").over_ns, Ns(25));
+  EXPECT_EQ(ClearedAt(TimeOf(timeline, "gone")), Ns(12));
+}
+
 TEST(FaultTime, KnowsWhatElseActs) {
   const Timeline timeline =
       TimelineBuilder().Latency("one", 12, 20).Latency("two", 16, 18).Latency("three", 30, 31).Build();

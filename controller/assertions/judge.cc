@@ -1,20 +1,35 @@
 #include "controller/assertions/judge.h"
 
+#include <algorithm>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/text.h"
+#include "controller/assertions/alert.h"
+#include "controller/assertions/bulkhead.h"
 #include "controller/assertions/circuit_breaker.h"
+#include "controller/assertions/fallback.h"
 #include "controller/assertions/gates.h"
+#include "controller/assertions/graceful_shutdown.h"
 #include "controller/assertions/guardrails.h"
+#include "controller/assertions/health.h"
+#include "controller/assertions/load_shedding.h"
+#include "controller/assertions/log_pattern.h"
+#include "controller/assertions/metric_bound.h"
+#include "controller/assertions/no_leak.h"
 #include "controller/assertions/rate_limiter.h"
 #include "controller/assertions/recovery.h"
+#include "controller/assertions/retry_budget.h"
 #include "controller/assertions/timeout.h"
 #include "controller/assertions/tls_verified.h"
 #include "controller/assertions/verdicts.h"
 #include "controller/assertions/words.h"
 #include "controller/plan.h"
+#include "controller/repeats.h"
+#include "google/protobuf/descriptor.h"
 
 namespace squall {
 namespace {
@@ -32,6 +47,26 @@ Judgement JudgeKind(const Assertion& assertion, const Timeline& timeline, const 
       return JudgeRateLimiter(assertion.rate_limiter(), timeline, stalls);
     case Assertion::kTlsVerified:
       return JudgeTlsVerified(assertion.tls_verified(), timeline);
+    case Assertion::kRetryBudget:
+      return JudgeRetryBudget(assertion.retry_budget(), timeline, stalls);
+    case Assertion::kBulkhead:
+      return JudgeBulkhead(assertion.bulkhead(), timeline, stalls);
+    case Assertion::kLoadShedding:
+      return JudgeLoadShedding(assertion.load_shedding(), timeline, stalls);
+    case Assertion::kFallback:
+      return JudgeFallback(assertion.fallback(), timeline, stalls);
+    case Assertion::kGracefulShutdown:
+      return JudgeGracefulShutdown(assertion.graceful_shutdown(), timeline, stalls);
+    case Assertion::kNoLeak:
+      return JudgeNoLeak(assertion.no_leak(), timeline, stalls);
+    case Assertion::kMetric:
+      return JudgeMetric(assertion.metric(), timeline, stalls);
+    case Assertion::kLog:
+      return JudgeLog(assertion.log(), assertion.name(), timeline, stalls);
+    case Assertion::kAlert:
+      return JudgeAlert(assertion.alert(), timeline, stalls);
+    case Assertion::kHealth:
+      return JudgeHealth(assertion.health(), timeline, stalls);
     case Assertion::KIND_NOT_SET:
       break;
   }
@@ -77,6 +112,48 @@ Judgement JudgeFairly(const Assertion& assertion, const Timeline& timeline) {
   return again;
 }
 
+// The names of the faults that the assertion is judged for one by one, as it is about one that repeats; empty: it is judged once.
+std::vector<std::string> JudgedFor(const Assertion& assertion, const Timeline& timeline) {
+  const google::protobuf::FieldDescriptor* kind =
+      assertion.GetReflection()->GetOneofFieldDescriptor(assertion, assertion.GetDescriptor()->FindOneofByName("kind"));
+  if (kind == nullptr) return {};
+  const google::protobuf::FieldDescriptor* fault = kind->message_type()->FindFieldByName("fault");
+  if (fault == nullptr) return {};
+  const google::protobuf::Message& spec = assertion.GetReflection()->GetMessage(assertion, kind);
+  return RepeatsOf(timeline.header.scenario(), spec.GetReflection()->GetString(spec, fault));
+}
+
+Assertion About(Assertion assertion, const std::string& name) {
+  const google::protobuf::FieldDescriptor* kind =
+      assertion.GetReflection()->GetOneofFieldDescriptor(assertion, assertion.GetDescriptor()->FindOneofByName("kind"));
+  google::protobuf::Message* spec = assertion.GetReflection()->MutableMessage(&assertion, kind);
+  spec->GetReflection()->SetString(spec, kind->message_type()->FindFieldByName("fault"), name);
+  return assertion;
+}
+
+int Severity(Verdict::Result result) { return result == Verdict::FAIL ? 2 : result == Verdict::INCONCLUSIVE ? 1 : 0; }
+
+// The worst of all times of the fault counts.
+Judgement JudgeEachTime(const Assertion& assertion, const std::vector<std::string>& names, const Timeline& timeline) {
+  std::optional<Judgement> worst;
+  std::string which;
+  bool final = true;
+  std::vector<std::string> results;
+  for (const std::string& name : names) {
+    Judgement each = JudgeFairly(About(assertion, name), timeline);
+    final = final && each.final;
+    results.push_back(absl::StrCat(name, " ", Verdict::Result_Name(each.verdict.result())));
+    if (worst && Severity(each.verdict.result()) <= Severity(worst->verdict.result())) continue;
+    worst = std::move(each);
+    which = name;
+  }
+  if (worst->verdict.result() != Verdict::PASS) worst->verdict.set_reason(absl::StrCat(which, ": ", worst->verdict.reason()));
+  AddDetail(worst->verdict, "each time of the fault", absl::StrJoin(results, ", "));
+  // What has failed once has failed.
+  worst->final = final || (worst->verdict.result() == Verdict::FAIL && worst->final);
+  return *std::move(worst);
+}
+
 // How a run ended that did not come to its end; empty: it did.
 std::string CutShort(const Footer& footer) {
   switch (footer.ending()) {
@@ -99,7 +176,8 @@ Obstacle EndedEarly(std::string how) { return {std::move(how), "run it again"}; 
 }  // namespace
 
 Judgement Judge(const Assertion& assertion, const Timeline& timeline) {
-  Judgement judgement = JudgeFairly(assertion, timeline);
+  const std::vector<std::string> times = JudgedFor(assertion, timeline);
+  Judgement judgement = times.empty() ? JudgeFairly(assertion, timeline) : JudgeEachTime(assertion, times, timeline);
   if (timeline.footer && !judgement.final) {
     if (std::string how = CutShort(*timeline.footer); !how.empty()) {
       // What was seen so far stays in the details; it proves nothing.
@@ -121,6 +199,29 @@ std::vector<Judgement> JudgeAll(const Timeline& timeline) {
     judgements.push_back(Judge(assertion, timeline));
   }
   return judgements;
+}
+
+bool AllBackAtRest(const Timeline& timeline) {
+  const auto& assertions = timeline.header.scenario().assertions();
+  return std::all_of(assertions.begin(), assertions.end(), [&](const Assertion& assertion) {
+    return !assertion.has_no_leak() || IsBackAtRest(assertion.no_leak(), timeline);
+  });
+}
+
+bool AnyLeak(const Timeline& timeline) {
+  const auto& assertions = timeline.header.scenario().assertions();
+  return std::any_of(assertions.begin(), assertions.end(), [&](const Assertion& assertion) {
+    return assertion.has_no_leak() && Judge(assertion, timeline).verdict.result() == Verdict::FAIL;
+  });
+}
+
+bool AnyStuck(const Timeline& timeline) {
+  const auto& assertions = timeline.header.scenario().assertions();
+  return std::any_of(assertions.begin(), assertions.end(), [&](const Assertion& assertion) {
+    if (!assertion.recovery().confirm_metastable()) return false;
+    const std::vector<std::string> times = JudgedFor(assertion, timeline);
+    return IsStuck(times.empty() ? assertion.recovery() : About(assertion, times.back()).recovery(), timeline);
+  });
 }
 
 std::string SteadyViolation(const Timeline& timeline) {

@@ -21,6 +21,15 @@ Judgement Judge(const Assertion& assertion, const Timeline& timeline);
 // All assertions of the scenario in the timeline's header, in their order.
 std::vector<Judgement> JudgeAll(const Timeline& timeline);
 
+// What the plan needs to know of a run that is going on.
+
+// Every service that a no_leak is about holds no more than before the first fault. Without one: yes.
+bool AllBackAtRest(const Timeline& timeline);
+// A no_leak has failed.
+bool AnyLeak(const Timeline& timeline);
+// A recovery with `confirm_metastable` waits for a load that has not come back by itself.
+bool AnyStuck(const Timeline& timeline);
+
 // `steady` over the baseline: empty when it holds, else what was violated, in one sentence with the figures.
 std::string SteadyViolation(const Timeline& timeline);
 

@@ -83,6 +83,12 @@ std::string CpuSeen(const Cpu& cpu, const Evidence& evidence) {
                       " asked");
 }
 
+// What the burners were asked for at least, over the time for which it is said what they achieved. A ramp may have grown meanwhile.
+double LoadAsked(const Fault& fault, const Evidence& evidence) {
+  if (fault.ramp().load_size() != 2) return evidence.requested_percent();
+  return std::min(evidence.requested_percent(), (fault.ramp().load(0) + evidence.requested_percent()) / 2);
+}
+
 // A quota that was never used up held nothing back. Burners that had less than half of what they wanted loaded nothing.
 std::optional<Obstacle> CpuGate(const Fault& fault, const Evidence& evidence) {
   const std::string& service = fault.cpu().service();
@@ -93,7 +99,7 @@ std::optional<Obstacle> CpuGate(const Fault& fault, const Evidence& evidence) {
                                  HumanPercent(evidence.requested_percent()), " that it was left"),
                     "lower `quota`, or raise `rate`, so that the service wants more than it is left"};
   }
-  if (evidence.burned_ns() > 0 && evidence.achieved_percent() >= kLeastAchieved * evidence.requested_percent()) return std::nullopt;
+  if (evidence.burned_ns() > 0 && evidence.achieved_percent() >= kLeastAchieved * LoadAsked(fault, evidence)) return std::nullopt;
   return Obstacle{absl::StrCat("fault ", fault.name(), " did not act as asked: its burners used ",
                                HumanPercent(evidence.achieved_percent()), " of their cores, and ",
                                HumanPercent(evidence.requested_percent()), " was asked for"),
@@ -253,7 +259,7 @@ std::optional<Obstacle> ProcessGate(const Fault& fault, const Evidence& evidence
 
 std::string ProcessNote(const Fault& fault, const Evidence& evidence) {
   if (fault.cpu().how_case() == Cpu::kLoad && evidence.burned_ns() > 0 &&
-      evidence.achieved_percent() < kAsAsked * evidence.requested_percent()) {
+      evidence.achieved_percent() < kAsAsked * LoadAsked(fault, evidence)) {
     return absl::StrCat("fault ", fault.name(), ": its burners used ", HumanPercent(evidence.achieved_percent()),
                         " of their cores instead of ", HumanPercent(evidence.requested_percent()),
                         ", because others wanted them too");

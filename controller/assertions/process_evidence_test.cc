@@ -35,6 +35,17 @@ class Bad {
   Fault fault_;
 };
 
+TEST(CpuEvidence, OfALoadThatGrewIsHeldAgainstWhatWasAskedForMeanwhile) {
+  const Bad grew(R"(cpu { service: "shop" load: 1 } ramp { load: 1 load: 91 })");
+  EXPECT_THAT(grew.Gate("burned_ns: 1 requested_percent: 91 achieved_percent: 24"), IsEmpty());
+  EXPECT_THAT(grew.Gate("burned_ns: 1 requested_percent: 91 achieved_percent: 22"), HasSubstr("did not act as asked"));
+  EXPECT_THAT(grew.Note("burned_ns: 1 requested_percent: 91 achieved_percent: 46"), IsEmpty());
+  EXPECT_THAT(grew.Note("burned_ns: 1 requested_percent: 91 achieved_percent: 30"), HasSubstr("because others wanted them too"));
+  const Bad fell(R"(cpu { service: "shop" load: 1 } ramp { load: 90 load: 10 })");
+  EXPECT_THAT(fell.Gate("burned_ns: 1 requested_percent: 10 achieved_percent: 6"), IsEmpty());
+  EXPECT_THAT(fell.Gate("burned_ns: 1 requested_percent: 10 achieved_percent: 4"), HasSubstr("did not act as asked"));
+}
+
 TEST(KillEvidence, SaysWhoIsGoneAndWhoIsBack) {
   const Bad kill(R"(kill { service: "shop" })");
   EXPECT_EQ(kill.Seen("signalled: 1 gone: 1"), "1 of 1 process gone");

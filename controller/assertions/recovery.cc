@@ -5,10 +5,14 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "base/text.h"
 #include "controller/assertions/band.h"
 #include "controller/assertions/durations.h"
 #include "controller/assertions/gates.h"
+#include "controller/assertions/gray.h"
+#include "controller/assertions/pressure.h"
 #include "controller/assertions/verdicts.h"
 #include "controller/assertions/words.h"
 #include "controller/plan.h"
@@ -20,7 +24,7 @@ namespace {
 struct Clock {
   int64_t start_ns = 0;
   const char* after = "";        // "healing", "the injection"
-  std::optional<int64_t> stops;  // the next fault that the assertion is not about
+  std::optional<int64_t> stops;  // the next fault that the assertion is not about, or the end of the load
 };
 
 Recovery::Since SinceOf(const Recovery& spec, const FaultTime& time) {
@@ -44,6 +48,7 @@ Clock ClockOf(const Recovery& spec, const FaultTime& time, const Timeline& timel
       clock.start_ns = std::max(clock.start_ns, *part.span->injected_ns);
   }
   clock.stops = NextOtherInjection(timeline, time, clock.start_ns);
+  if (const auto changes_ns = LoadChangesAt(timeline, clock.start_ns)) clock.stops = std::min(clock.stops.value_or(INT64_MAX), *changes_ns);
   // The fault's host may have been early with its "healed", as the load's clock has it.
   clock.start_ns += CrossHostNs(timeline);
   return clock;
@@ -63,6 +68,7 @@ struct Aftermath {
   int64_t After(size_t window) const { return static_cast<int64_t>(window) * window_ns; }
   // So many windows decide that it did not recover in time: those that begin within the budget, and one run.
   size_t Horizon() const { return static_cast<size_t>(within_ns / window_ns) + needed; }
+  bool RecoveredInTime() const { return course.recovered && After(*course.recovered) <= within_ns; }
   // The windows on which the verdict rests.
   size_t Decisive() const { return course.recovered ? course.run_end : std::min(windows.size(), Horizon()); }
   // A run that begins within the budget may still come, as far as the windows tell.
@@ -252,6 +258,51 @@ void ConcludeNotRecovered(Verdict& verdict, const Aftermath& aftermath, const Ti
   verdict.set_reason(reason);
 }
 
+// The second half of what was seen after the fault: what settles down shows there.
+Pressure PressureAfter(const Recovery& spec, const Timeline& timeline, const Load& load, const Baseline& baseline,
+                       const Aftermath& aftermath) {
+  const size_t half = aftermath.windows.size() / 2;
+  return PressureOf(timeline, spec.edge(), load, baseline, aftermath.clock.start_ns + aftermath.After(half),
+                    aftermath.clock.start_ns + aftermath.After(aftermath.windows.size()));
+}
+
+std::string PressureText(const Pressure& pressure) {
+  std::vector<std::string> parts;
+  if (pressure.amplification) parts.push_back(absl::StrFormat("%.1f times the calls per request", *pressure.amplification));
+  if (pressure.in_flight) parts.push_back(absl::StrFormat("%.1f times the requests in flight", *pressure.in_flight));
+  return absl::StrJoin(parts, ", ");
+}
+
+// What kind of failure it is that lasts: told by what happened when the load was cut (design of the test: Bronson et al., "Metastable
+// Failures in Distributed Systems", HotOS 2021), else only suspected.
+void TellWhyItLasts(Verdict& verdict, const Recovery& spec, const Timeline& timeline, const Load& load, const Baseline& baseline,
+                    const Aftermath& aftermath, const Stalls& stalls) {
+  const Pressure pressure = PressureAfter(spec, timeline, load, baseline, aftermath);
+  const std::string figures = PressureText(pressure);
+  if (!figures.empty()) AddDetail(verdict, "while it lasts, against the baseline", figures);
+  const std::optional<int64_t> restored_ns = timeline.PhaseStart(PhaseEvent::RESTORED);
+  if (!restored_ns) {
+    if (pressure.IsHigh() && !spec.confirm_metastable()) {
+      verdict.set_reason(absl::StrCat(verdict.reason(), "; with ", figures,
+                                      " it may be held down by its own load: `confirm_metastable: true` tells"));
+    }
+    return;
+  }
+  Clock clock;
+  clock.after = "the load was restored";
+  clock.start_ns = *restored_ns;
+  clock.stops = LoadChangesAt(timeline, *restored_ns);
+  const Aftermath restored = Observe(spec, timeline, load, baseline, stalls, clock);
+  if (restored.RecoveredInTime()) {
+    verdict.set_reason(absl::StrCat("METASTABLE: ", verdict.reason(), "; it recovered only once its load had been cut to nothing, ",
+                                    Tenths(restored.After(*restored.course.recovered)), " after that was restored"));
+  } else if (!restored.CanStillRecover()) {
+    verdict.set_reason(absl::StrCat("DAMAGED: ", verdict.reason(), "; nor did it recover when its load was cut to nothing and restored"));
+  } else {
+    AddDetail(verdict, "after the load was restored", "too few windows to tell whether it recovered");
+  }
+}
+
 // Whether it recovered in time cannot be told of windows in which clients hung up.
 std::optional<Obstacle> HungUpGate(const Aftermath& aftermath, const Timeline& timeline, const Load& load) {
   const size_t decisive = aftermath.Decisive();
@@ -269,6 +320,11 @@ std::optional<Obstacle> HungUpGate(const Aftermath& aftermath, const Timeline& t
 Obstacle NotEnough(const Aftermath& aftermath, const Timeline& timeline) {
   const std::string seen = absl::StrCat(Counted(static_cast<int64_t>(aftermath.windows.size()), "window"),
                                         " after ", aftermath.clock.after);
+  if (aftermath.clock.stops && *aftermath.clock.stops == LoadChangesAt(timeline, aftermath.clock.start_ns)) {
+    return {absl::StrCat("the load rested or was cut ", Tenths(*aftermath.clock.stops - aftermath.clock.start_ns), " after ",
+                         aftermath.clock.after, ", with ", seen, ", and it may still have recovered"),
+            "write a longer `rest` beside `repeat`"};
+  }
   if (aftermath.clock.stops) {
     return {absl::StrCat("the next fault came ", Tenths(*aftermath.clock.stops - aftermath.clock.start_ns),
                          " after ", aftermath.clock.after, ", before ", HumanNanos(aftermath.within_ns),
@@ -291,9 +347,7 @@ std::optional<Obstacle> AfterStallGate(const Aftermath& aftermath, const Stalls&
   return StallGate(LeftOut(aftermath.standings, all), static_cast<int64_t>(all), "window", stalls);
 }
 
-}  // namespace
-
-Judgement JudgeRecovery(const Recovery& spec, const Timeline& timeline, const Stalls& stalls) {
+Judgement JudgeReturn(const Recovery& spec, const Timeline& timeline, const Stalls& stalls) {
   const Load* load = FindLoad(timeline, spec.load());
   if (load == nullptr) return Obstructed({absl::StrCat("the scenario has no load ", spec.load()), ""});
   if (auto obstacle = SteadyGate(timeline)) return Obstructed(*obstacle);
@@ -327,6 +381,7 @@ Judgement JudgeRecovery(const Recovery& spec, const Timeline& timeline, const St
     ConcludeRelapses(verdict, aftermath, timeline, *load);
   } else if (aftermath.course.recovered) {
     ConcludeRecovered(verdict, aftermath, timeline, *load);
+    if (spec.confirm_metastable() && verdict.result() == Verdict::FAIL) verdict.set_reason(absl::StrCat("SLOW: ", verdict.reason()));
   } else if (aftermath.CanStillRecover()) {
     Judgement judgement = Obstructed(NotEnough(aftermath, timeline), verdict);
     // With the next fault, no more of these windows will come.
@@ -338,8 +393,9 @@ Judgement JudgeRecovery(const Recovery& spec, const Timeline& timeline, const St
     } else {
       ConcludeRelapses(verdict, aftermath, timeline, *load);
     }
-    // Refuted already, but a reader wants to see the windows after the budget too.
-    final = timeline.footer || aftermath.windows.size() >= aftermath.Horizon();
+    TellWhyItLasts(verdict, spec, timeline, *load, baseline, aftermath, stalls);
+    // Refuted already, but a reader wants to see the windows after the budget too, and whether it comes back by itself.
+    final = timeline.footer || (aftermath.windows.size() >= aftermath.Horizon() && !spec.confirm_metastable());
   }
   if (verdict.result() == Verdict::FAIL) {
     if (const auto obstacle = HungUpGate(aftermath, timeline, *load)) {
@@ -361,6 +417,41 @@ Judgement JudgeRecovery(const Recovery& spec, const Timeline& timeline, const St
     }
   }
   return {verdict, final};
+}
+
+}  // namespace
+
+bool IsStuck(const Recovery& spec, const Timeline& timeline) {
+  const Stalls stalls(timeline.stalls);
+  if (JudgeReturn(spec, timeline, stalls).verdict.result() != Verdict::FAIL) return false;
+  const Load* load = FindLoad(timeline, spec.load());
+  const Clock clock = ClockOf(spec, TimeOf(timeline, spec.fault()), timeline);
+  return !Observe(spec, timeline, *load, BaselineOf(timeline, *load), stalls, clock).course.recovered;
+}
+
+Judgement JudgeRecovery(const Recovery& spec, const Timeline& timeline, const Stalls& stalls) {
+  Judgement judgement = JudgeReturn(spec, timeline, stalls);
+  const Load* load = FindLoad(timeline, spec.load());
+  if (!spec.has_gray() || load == nullptr || judgement.verdict.result() == Verdict::RESULT_UNSPECIFIED) return judgement;
+  const Baseline baseline = BaselineOf(timeline, *load);
+  if (SteadyGate(timeline) || BaselineGate(*load, baseline, stalls) || FaultGate(timeline, TimeOf(timeline, spec.fault()), false)) return judgement;
+  const Judgement gray = JudgeGray(spec.gray(), timeline, *load, baseline, BandOf(spec, timeline.header.scenario().steady(), baseline), stalls);
+  if (gray.verdict.result() == Verdict::PASS) {
+    AddDetail(judgement.verdict, "health", "turned red while callers were not served");
+    return judgement;
+  }
+  if (judgement.verdict.result() == Verdict::FAIL) {
+    AddDetail(judgement.verdict, "health", gray.verdict.reason());
+    return judgement;
+  }
+  if (gray.verdict.result() == Verdict::INCONCLUSIVE && judgement.verdict.result() == Verdict::INCONCLUSIVE) return judgement;
+  AddDetail(judgement.verdict, "of the return to normal", judgement.verdict.reason());
+  judgement.verdict.set_result(gray.verdict.result());
+  judgement.verdict.set_reason(gray.verdict.reason());
+  judgement.verdict.set_advice(gray.verdict.advice());
+  judgement.verdict.set_first_broken_ns(gray.verdict.first_broken_ns());
+  judgement.final = gray.final || timeline.footer.has_value();
+  return judgement;
 }
 
 }  // namespace squall

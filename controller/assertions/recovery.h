@@ -13,4 +13,7 @@ inline Judgement JudgeRecovery(const Recovery& spec, const Timeline& timeline) {
   return JudgeRecovery(spec, timeline, Stalls(timeline.stalls));
 }
 
+// Whether the load has not come back by itself: what cutting it to nothing then tells is worth asking. Pure.
+bool IsStuck(const Recovery& spec, const Timeline& timeline);
+
 }  // namespace squall

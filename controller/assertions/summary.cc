@@ -14,7 +14,9 @@
 #include "controller/assertions/load_evidence.h"
 #include "controller/assertions/network_evidence.h"
 #include "controller/assertions/process_evidence.h"
+#include "controller/assertions/verdicts.h"
 #include "controller/assertions/words.h"
+#include "controller/calibration.h"
 #include "controller/exit_code.h"
 #include "controller/fault_group.h"
 #include "controller/placement.h"
@@ -163,8 +165,14 @@ std::string DelayNote(const Fault& fault, const FaultSpan& span) {
   // Half of what has such a tail waits longer than its least delay.
   if (fault.latency().distribution() == Latency::DISTRIBUTION_PARETO) return "";
   const int64_t jitter_ns = Nanos(fault.latency().jitter());
-  const int64_t allowed_ns = std::max<int64_t>(evidence.requested_ns() / 10, 2'000'000) + jitter_ns / 2;
-  if (std::llabs(evidence.achieved_p50_ns() - evidence.requested_ns()) <= allowed_ns) return "";
+  const auto allowed_ns = [&](int64_t asked_ns) { return std::max<int64_t>(asked_ns / 10, 2'000'000) + jitter_ns / 2; };
+  // What a ramp held back last may have been asked for before its last step.
+  int64_t least_ns = evidence.requested_ns(), most_ns = evidence.requested_ns();
+  for (const auto& asked : fault.ramp().delay()) {
+    least_ns = std::min<int64_t>(least_ns, Nanos(asked));
+    most_ns = std::max<int64_t>(most_ns, Nanos(asked));
+  }
+  if (evidence.achieved_p50_ns() >= least_ns - allowed_ns(least_ns) && evidence.achieved_p50_ns() <= most_ns + allowed_ns(most_ns)) return "";
   return absl::StrCat("fault ", fault.name(), " did not act as asked: half of what it held back waited ",
                       Tenths(evidence.achieved_p50_ns()), " or longer, and ",
                       HumanNanos(evidence.requested_ns()), " was asked for");
@@ -270,7 +278,12 @@ RunResult Summarize(const Timeline& timeline) {
     run.set_ending(Footer::HARNESS_FAILED);
     run.set_ending_reason("the timeline has no end");
   }
-  for (Judgement& judgement : JudgeAll(timeline)) *run.add_verdicts() = std::move(judgement.verdict);
+  for (Judgement& judgement : JudgeAll(timeline)) {
+    Verdict& verdict = *run.add_verdicts() = std::move(judgement.verdict);
+    if (std::string alarms = FalseAlarmText(header.calibration(), verdict.assertion()); !alarms.empty()) {
+      AddDetail(verdict, "failed on nothing", std::move(alarms));
+    }
+  }
   for (const Fault& fault : header.scenario().faults()) {
     if (const FaultSpan* span = timeline.FindFault(fault.name())) *run.add_faults() = Describe(fault, *span);
   }

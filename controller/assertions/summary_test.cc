@@ -224,6 +224,21 @@ TEST(Summary, NotesADelayThatIsFarFromTheOneAskedFor) {
   EXPECT_THAT(Summarize(builder.Build()).notes(), ElementsAre(HasSubstr("fault slow did not act as asked")));
 }
 
+TEST(Summary, NotesADelayOfARampOnlyOutsideOfIt) {
+  TimelineBuilder builder = Ran(kPasses);
+  Ramp& ramp = *builder.scenario.mutable_faults(0)->mutable_ramp();
+  ramp.add_delay()->set_nanos(50'000'000);
+  ramp.add_delay()->set_nanos(500'000'000);
+  for (const int64_t ms : {50, 300, 500, 540}) {
+    builder.Event("slow", FaultEvent::HEALED).mutable_evidence()->set_achieved_p50_ns(ms * 1'000'000);
+    EXPECT_THAT(Summarize(builder.Build()).notes(), IsEmpty()) << ms;
+  }
+  for (const int64_t ms : {20, 900}) {
+    builder.Event("slow", FaultEvent::HEALED).mutable_evidence()->set_achieved_p50_ns(ms * 1'000'000);
+    EXPECT_THAT(Summarize(builder.Build()).notes(), ElementsAre(HasSubstr("fault slow did not act as asked"))) << ms;
+  }
+}
+
 TEST(Summary, CarriesTheRunsOwnFigures) {
   Timeline timeline = Ran(kPasses).Build();
   timeline.header.set_started_unix_ns(1'700'000'000'000'000'000);

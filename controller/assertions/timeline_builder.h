@@ -26,8 +26,10 @@ class TimelineBuilder {
     Outcome outcome = OK;
     int32_t status = 200;
     double lag_ms = 0;  // sent so late; part of `ms`
+    bool reused = false;
   };
   static constexpr double kEverySeconds = 0.005;
+  static constexpr uint64_t kTracePrefix = 0x4bf92f3577b34da6;  // of checkout
 
   TimelineBuilder() {
     scenario.set_squall(1);
@@ -188,20 +190,29 @@ class TimelineBuilder {
   }
 
   // Each request that is due in [from, to) gets the reply.
-  TimelineBuilder& Answer(double from, double to, const std::function<Reply(double)>& reply) {
+  TimelineBuilder& Answer(double from, double to, const std::function<Reply(double)>& reply, const std::string& load = "checkout") {
     const auto first = static_cast<int64_t>(from / kEverySeconds + 0.5);
     const auto last = static_cast<int64_t>(to / kEverySeconds + 0.5);
     for (int64_t i = first; i < last; ++i) {
       const double at = static_cast<double>(i) * kEverySeconds;
-      Add(at, reply(at));
+      Add(at, reply(at), load);
     }
     return *this;
   }
-  TimelineBuilder& Answer(double from, double to, Reply reply) {
-    return Answer(from, to, [reply](double) { return reply; });
+  TimelineBuilder& Answer(double from, double to, Reply reply, const std::string& load = "checkout") {
+    return Answer(from, to, [reply](double) { return reply; }, load);
   }
 
-  TimelineBuilder& Add(double intended, Reply reply) {
+  // Another load beside checkout, at 200/s too.
+  TimelineBuilder& AddLoad(const std::string& name) {
+    Load* load = scenario.add_load();
+    load->set_name(name);
+    load->set_rate(200);
+    load->mutable_give_up_after()->set_seconds(2);
+    return *this;
+  }
+
+  TimelineBuilder& Add(double intended, Reply reply, const std::string& load = "checkout") {
     Request request;
     request.intended_ns = Ns(intended);
     request.sent_ns = request.intended_ns + Ns(reply.lag_ms / 1e3);
@@ -209,7 +220,20 @@ class TimelineBuilder {
     request.number = static_cast<int64_t>(intended / kEverySeconds + 0.5);
     request.status = reply.status;
     request.outcome = reply.outcome;
-    requests_.push_back(request);
+    request.reused = reply.reused;
+    requests_[load].push_back(request);
+    return *this;
+  }
+
+  // Any record, as it is.
+  TimelineBuilder& Put(const Record& record) {
+    records_.push_back(record);
+    return *this;
+  }
+
+  // A call over the edge, with whatever it carries.
+  TimelineBuilder& AddCall(const Call& call) {
+    calls_.push_back(call);
     return *this;
   }
 
@@ -302,12 +326,14 @@ class TimelineBuilder {
     *header.mutable_header()->mutable_scenario() = scenario;
     header.mutable_header()->set_run_id("run");
     Require(timeline, header);
-    if (!requests_.empty()) {
-      timeline.requests["checkout"] = requests_;
-      AddLoadStats(timeline);
+    for (const auto& [load, requests] : requests_) {
+      timeline.requests[load] = requests;
+      AddLoadStats(load, requests, timeline);
     }
     if (!calls_.empty()) timeline.calls["recommend"] = calls_;
-    for (const Request& request : requests_) timeline.last_ns = std::max(timeline.last_ns, request.end_ns);
+    for (const auto& [load, requests] : requests_) {
+      for (const Request& request : requests) timeline.last_ns = std::max(timeline.last_ns, request.end_ns);
+    }
     for (const Call& call : calls_) timeline.last_ns = std::max(timeline.last_ns, call.end_ns);
     int64_t healed_ns = 0;
     for (const Record& record : records_) {
@@ -357,26 +383,26 @@ class TimelineBuilder {
   }
 
   // One record a second.
-  void AddLoadStats(Timeline& timeline) const {
+  void AddLoadStats(const std::string& load, const std::vector<Request>& requests, Timeline& timeline) const {
     std::map<int64_t, int64_t> sent;
-    for (const Request& request : requests_) ++sent[request.intended_ns / 1'000'000'000];
+    for (const Request& request : requests) ++sent[request.intended_ns / 1'000'000'000];
     for (const auto& [second, count] : sent) {
       Record record;
       LoadStats& stats = *record.mutable_load_stats();
-      stats.set_load("checkout");
+      stats.set_load(load);
       stats.set_at_ns((second + 1) * 1'000'000'000);
       const auto missing = not_sent_.find(static_cast<int>(second));
-      stats.set_not_sent(missing == not_sent_.end() ? 0 : missing->second);
+      stats.set_not_sent(missing == not_sent_.end() || load != "checkout" ? 0 : missing->second);
       stats.set_sent(count);
       stats.set_intended(count + stats.not_sent());
-      stats.set_trace_prefix(0x4bf92f3577b34da6);
+      stats.set_trace_prefix(load == "checkout" ? kTracePrefix : kTracePrefix + 1);
       const int64_t last_ns = timeline.last_ns;
       Require(timeline, record);
       if (running_ns_ > 0) timeline.last_ns = last_ns;
     }
   }
 
-  std::vector<Request> requests_;
+  std::map<std::string, std::vector<Request>> requests_;
   std::vector<Call> calls_;
   std::vector<Record> records_;
   std::map<int, int64_t> not_sent_;

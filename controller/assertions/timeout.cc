@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "base/text.h"
+#include "controller/assertions/deadline_calls.h"
 #include "controller/assertions/durations.h"
 #include "controller/assertions/gates.h"
 #include "controller/assertions/verdicts.h"
@@ -163,8 +164,8 @@ std::string HowSlow(const Request& request) {
 }
 
 // Sets result, reason and figures. REQUIRES: `found` has answers.
-void Conclude(Verdict& verdict, const Limits& limits, Deadlined& found, const Timeline& timeline,
-              const Load& load) {
+void ConcludeAnswers(Verdict& verdict, const Limits& limits, Deadlined& found, const Timeline& timeline,
+                     const Load& load) {
   const auto n = static_cast<int64_t>(found.answers_ns.size());
   const std::string deadline = HumanNanos(limits.deadline_ns);
   const int64_t slowest_ns = found.slowest->AnswerNs();
@@ -238,13 +239,16 @@ Judgement JudgeTimeout(const Timeout& spec, const Timeline& timeline, const Stal
 
   // What was sent until the fault was over must have ended before the verdict can be the last word.
   const bool complete = CompleteUntil(timeline, *load) > end_ns;
+  Judgement judgement;
   if (n < spec.at_least()) {
-    Judgement judgement = Obstructed(TooFew(spec, found, limits), verdict);
-    judgement.final = complete;
-    return judgement;
+    judgement = Obstructed(TooFew(spec, found, limits), verdict);
+  } else {
+    ConcludeAnswers(verdict, limits, found, timeline, *load);
+    judgement.verdict = verdict;
   }
-  Conclude(verdict, limits, found, timeline, *load);
-  return {verdict, complete};
+  judgement.final = complete;
+  JudgeDeadlineCalls(spec, {limits.deadline_ns, limits.margin_ns, baseline.fastest_ns, begin_ns, end_ns}, timeline, stalls, judgement);
+  return judgement;
 }
 
 }  // namespace squall

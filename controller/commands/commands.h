@@ -17,5 +17,7 @@ void AddStatus(CLI::App& app, int& exit_code);
 void AddHeal(CLI::App& app, int& exit_code);
 void AddAgents(CLI::App& app, int& exit_code);
 void AddDoctor(CLI::App& app, int& exit_code);
+void AddFind(CLI::App& app, int& exit_code);
+void AddCalibrate(CLI::App& app, int& exit_code);
 
 }  // namespace squall

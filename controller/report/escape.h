@@ -3,14 +3,12 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "base/utf8.h"
 
 // Text from outside (reasons, names, output of services) made fit for what it is printed into. Pure
 // functions.
 
 namespace squall {
-
-// `text` as valid UTF-8 that XML may hold: what is not becomes U+FFFD.
-std::string ValidText(absl::string_view text);
 
 // ValidText with the five characters that mean something in HTML and XML escaped: for content and for
 // attribute values.

@@ -14,6 +14,12 @@ TEST(ValidText, ReplacesWhatXmlMayNotHold) {
   EXPECT_EQ(ValidText("\xEF\xBF\xBF"), "\uFFFD") << "U+FFFF";
 }
 
+TEST(ValidText, CutsBetweenCharacters) {
+  EXPECT_EQ(ValidText("größer", 4), "grö");
+  EXPECT_EQ(ValidText("größer", 3), "gr");
+  EXPECT_EQ(ValidText("a\xFFz", 3), "a") << "what stands for a broken byte has three";
+}
+
 TEST(ValidText, ReplacesEachByteOfBrokenUtf8) {
   EXPECT_EQ(ValidText("a\xFFz"), "a\uFFFDz");
   EXPECT_EQ(ValidText("\xC3"), "\uFFFD") << "cut off";

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/text.h"
+#include "controller/plan.h"
 #include "controller/report/charts.h"
 #include "controller/report/escape.h"
 #include "controller/report/html_parts.h"
@@ -161,7 +162,7 @@ std::vector<Event> Events(const Timeline& timeline) {
   std::vector<Event> events;
   for (const PhaseEvent& phase : timeline.phases) {
     if (phase.phase() == PhaseEvent::DONE) continue;
-    events.push_back({phase.at_ns(), "run", absl::StrCat("phase ", PhaseWord(phase.phase())), ""});
+    events.push_back({phase.at_ns(), "run", absl::StrCat("phase ", PhaseName(phase.phase())), ""});
   }
   for (const FaultSpan& fault : timeline.faults) {
     const auto add = [&](const std::optional<int64_t>& at_ns, const char* what, const std::string& more) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "controller/plan.h"
 #include "controller/report/svg.h"
 #include "controller/report/words.h"
 
@@ -85,7 +86,7 @@ constexpr absl::string_view kTriangle = "m-5 -5.5l10 5.5l-10 5.5z";
 std::string Description(const Timeline& timeline, const TimeFrame& frame) {
   std::string text = absl::StrCat("The run took ", RunTime(frame.bins.end_ns), ".");
   for (const PhaseEvent& phase : timeline.phases) {
-    absl::StrAppend(&text, " ", PhaseWord(phase.phase()), " from ", RunTime(phase.at_ns()), ".");
+    absl::StrAppend(&text, " ", PhaseName(phase.phase()), " from ", RunTime(phase.at_ns()), ".");
   }
   for (const auto& span : frame.faults) {
     absl::StrAppend(&text, " Fault ", span.name, " from ", RunTime(span.from_ns), " to ", RunTime(span.to_ns),
@@ -100,7 +101,7 @@ void Phases(const Timeline& timeline, const TimeFrame& frame, double y, Ribbon& 
     const PhaseEvent& phase = timeline.phases[i];
     if (phase.phase() == PhaseEvent::DONE) continue;
     const int64_t end = i + 1 < timeline.phases.size() ? timeline.phases[i + 1].at_ns() : frame.bins.end_ns;
-    const std::string word = PhaseWord(phase.phase());
+    const std::string word = PhaseName(phase.phase());
     ribbon.Bar(y, phase.at_ns(), end, absl::StrCat("phase phase-", word), word, end,
                absl::StrCat(word, "\n", RunTime(phase.at_ns()), " to ", RunTime(end)));
   }
@@ -203,23 +204,6 @@ std::vector<int> Lanes(const std::vector<TimeFrame::Span>& spans) {
     }
   }
   return lanes;
-}
-
-std::string PhaseWord(PhaseEvent::Phase phase) {
-  switch (phase) {
-    case PhaseEvent::BASELINE:
-      return "baseline";
-    case PhaseEvent::FAULTS:
-      return "faults";
-    case PhaseEvent::RECOVERY:
-      return "recovery";
-    case PhaseEvent::DONE:
-      return "done";
-    case PhaseEvent::LIMITS:
-      return "limits";
-    default:
-      return "unknown";
-  }
 }
 
 std::string ServiceWord(const ServiceEvent& event) {

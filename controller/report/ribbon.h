@@ -18,9 +18,6 @@ std::string RenderRibbon(const RunResult& result, const Timeline& timeline, cons
 // their start.
 std::vector<int> Lanes(const std::vector<TimeFrame::Span>& spans);
 
-// "baseline", "faults", "recovery", "done".
-std::string PhaseWord(PhaseEvent::Phase phase);
-
 // "started", "ready", "exited as asked", "exited unasked", "attached".
 std::string ServiceWord(const ServiceEvent& event);
 

@@ -77,13 +77,23 @@ std::set<int> Ports(const Scenario& scenario) {
     AddUrl(service.ready().http().url(), ports);
     AddAddress(service.ready().tcp(), ports);
     AddUrl(service.metrics().url(), ports);
+    AddUrl(service.health().url(), ports);
+    AddUrl(service.pprof().url(), ports);
     AddAddress(service.resolver_at(), ports);
   }
   for (const Edge& edge : scenario.edges()) {
     for (const std::string& to : edge.to()) AddAddress(to, ports);
     AddAddress(edge.relay_at(), ports);
   }
-  for (const Load& load : scenario.load()) AddUrl(load.http().url(), ports);
+  for (const Load& load : scenario.load()) {
+    AddUrl(load.http().url(), ports);
+    AddAddress(load.grpc().address(), ports);
+    AddAddress(load.tcp().address(), ports);
+  }
+  for (const Monitor& monitor : scenario.monitors()) {
+    AddUrl(monitor.prometheus().url(), ports);
+    AddAddress(monitor.alertmanager().listen(), ports);
+  }
   return ports;
 }
 
@@ -105,6 +115,7 @@ std::set<std::string> Files(const LoadedScenario& loaded) {
     for (const auto& [key, value] : service.env()) {
       if (key != "PATH" && key != "HOME") add(value);
     }
+    add(service.log_file());
     if (!service.cwd().empty() && absl::StrContains(service.cwd(), '/')) add(service.cwd());
   }
   return files;

@@ -17,25 +17,16 @@ namespace {
 
 constexpr int kMostNameColumns = 28;
 
-std::string PhaseName(const Progress& progress) {
+std::string NowOf(const Progress& progress) {
   if (!progress.doing.empty()) return progress.doing;
-  switch (progress.phase) {
-    case PhaseEvent::BASELINE:
-      return "baseline";
-    case PhaseEvent::FAULTS:
-      return "faults";
-    case PhaseEvent::RECOVERY:
-      return "recovery";
-    default:
-      return "starting";
-  }
+  return progress.phase == PhaseEvent::PHASE_UNSPECIFIED ? "starting" : PhaseName(progress.phase);
 }
 
 }  // namespace
 
 std::string ProgressRow(const std::string& name, int name_columns, const Progress& progress, int columns) {
   std::string row = absl::StrFormat("%-*s  %-8s", name_columns, name.substr(0, static_cast<size_t>(name_columns)),
-                                    PhaseName(progress));
+                                    NowOf(progress));
   if (progress.doing.empty() && progress.phase != PhaseEvent::PHASE_UNSPECIFIED) {
     absl::StrAppendFormat(&row, "  %3.0f s left  ok %4.0f/s  errors %3.0f/s  p99 %-7s", absl::ToDoubleSeconds(progress.left),
                           progress.ok + progress.degraded, progress.errors, HumanDuration(progress.p99));
