@@ -24,6 +24,8 @@ void RequestColumns::Add(const EndedRequest& request) {
   const int64_t intended_us = request.intended_ns / 1000;
   AddSparse(*columns_.mutable_retry_after_ms(), request.retry_after_ms, size());
   AddSparse(*columns_.mutable_retried(), request.retried ? 1 : 0, size());
+  AddSparse(*columns_.mutable_kind(), request.kind, size());
+  AddSparse(*columns_.mutable_reused(), request.reused ? 1 : 0, size());
   columns_.add_intended_us(intended_us - last_intended_us_);
   columns_.add_number(request.number - last_number_);
   columns_.add_lag_us(Micros(request.intended_ns, request.sent_ns));

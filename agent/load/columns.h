@@ -17,6 +17,8 @@ struct EndedRequest {
   // Of a rejected one, as in the timeline: milliseconds + 2, 1 when it cannot be read, 0 when there was none.
   uint32_t retry_after_ms = 0;
   bool retried = false;
+  uint32_t kind = 0;    // which of the load's weighted requests
+  bool reused = false;  // sent on a connection that had answered before
 };
 
 // Plain data under delta coding; not thread-safe.

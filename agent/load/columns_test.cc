@@ -50,6 +50,20 @@ TEST(RequestColumns, RetriesTakeNoRoomWhereThereAreNone) {
   EXPECT_EQ(requests.retried_size(), 0);
 }
 
+TEST(RequestColumns, KindsAndReuseTakeNoRoomWhereThereAreNone) {
+  RequestColumns columns("checkout");
+  columns.Add({0, 0, 0, 1000, 200, OK});
+  columns.Add({1, 0, 0, 1000, 200, OK, 0, false, 2});
+  columns.Add({2, 0, 0, 1000, 200, OK, 0, false, 0, true});
+  Requests requests = columns.Take();
+  EXPECT_THAT(requests.kind(), ElementsAre(0, 2, 0));
+  EXPECT_THAT(requests.reused(), ElementsAre(0, 0, 1));
+  columns.Add({3, 0, 0, 1000, 200, OK});
+  requests = columns.Take();
+  EXPECT_EQ(requests.kind_size(), 0);
+  EXPECT_EQ(requests.reused_size(), 0);
+}
+
 TEST(RequestColumns, ASpanThatDoesNotFitIsTheLongestThatDoes) {
   RequestColumns columns("checkout");
   constexpr int64_t kTwoHours = int64_t{7200} * 1'000'000'000;

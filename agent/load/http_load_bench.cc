@@ -17,7 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
-#include "agent/load/http_load.h"
+#include "agent/load/load_generator.h"
 #include "agent/load/loopback_server.h"
 #include "base/clock.h"
 
@@ -73,7 +73,7 @@ void Measure(const char* name, int port, double rate, double seconds) {
   const double cpu_before = CpuSeconds();
   const int64_t intended = static_cast<int64_t>(rate * seconds);
   absl::Notification enough;
-  auto http = HttpLoad::Start(load, "bench", 1, [&](Record record) {
+  auto http = LoadGenerator::Start(load, "bench", 1, [&](Record record) {
     for (const uint32_t lag : record.requests().lag_us()) result.lag_us.push_back(lag);
     result.intended += record.load_stats().intended();
     result.not_sent += record.load_stats().not_sent();

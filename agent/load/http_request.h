@@ -1,29 +1,44 @@
-// What a load sends, checked and spelled out.
+// What an HTTP load sends, checked and spelled out.
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "proto/scenario.pb.h"
 
 namespace squall {
 
-// The same for every request of a load, but for its traceparent.
+using HeaderList = std::vector<std::pair<std::string, std::string>>;
+
+// The same whenever it is sent, but for its traceparent.
 struct HttpRequest {
-  std::string url;
   std::string method;
+  std::string path;  // with the query
+  HeaderList headers;  // all but the length of the body
   std::string body;
-  std::vector<std::string> headers;  // as libcurl takes them: "Name: value", "Name;" for an empty value
-  absl::Duration patience;
-  Match rejected;
-  Match degraded;
 };
 
-// Pure function. INVALID_ARGUMENT for what cannot be sent: an URL that is not http://, an unknown method, a
-// header that would break out of its line or that squall sets itself.
-absl::StatusOr<HttpRequest> MakeHttpRequest(const Load& load, absl::string_view run_id);
+struct HttpRequests {
+  bool https = false;
+  std::string host;  // IPv6 without brackets
+  int port = 0;
+  std::string authority;  // as in the URL, without a port that goes without saying
+  std::vector<HttpRequest> kinds;
+};
+
+// Pure function. INVALID_ARGUMENT for what cannot be sent: an URL that is neither http:// nor https://, an unknown method, a header
+// that would break out of its line or that squall sets itself, or that HTTP/2 does not have.
+absl::StatusOr<HttpRequests> MakeHttpRequests(const Load& load, absl::string_view run_id);
+
+// Headers of every request, checked like those above: `mine` and what squall adds. Those of a gRPC call too.
+absl::StatusOr<HeaderList> MakeHeaders(const HeaderList& mine, absl::string_view run_id, bool http2);
+
+const std::string* FindHeader(const HeaderList& headers, absl::string_view name);
+
+// The requests as HTTP/1.1 writes them, around the traceparent: before it, and after it.
+std::pair<std::string, std::string> WriteHttp1(const HttpRequest& request, const std::string& authority);
 
 }  // namespace squall

@@ -1,18 +1,29 @@
 #include "agent/load/outcome.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 
 #include <algorithm>
 
+#include "absl/status/status.h"
 #include "absl/strings/match.h"
 
 namespace squall {
+namespace {
+
+// gRPC's codes have the names and numbers of Abseil's, which come from there.
+bool IsGrpcStatus(const std::string& name, int code) {
+  return absl::StatusCodeToString(static_cast<absl::StatusCode>(code)) == name;
+}
+
+}  // namespace
 
 bool Matches(const Match& match, const Answer& answer) {
-  if (match.status().empty() && match.headers().empty() && match.body().empty()) return false;
-  if (!match.status().empty() &&
-      std::find(match.status().begin(), match.status().end(), answer.status) == match.status().end()) {
+  const bool by_status = !answer.grpc_status && !match.status().empty();
+  const bool by_grpc_status = answer.grpc_status && !match.grpc_status().empty();
+  if (!by_status && !by_grpc_status && match.headers().empty() && match.body().empty()) return false;
+  if (by_status && std::find(match.status().begin(), match.status().end(), answer.status) == match.status().end()) return false;
+  if (by_grpc_status && std::none_of(match.grpc_status().begin(), match.grpc_status().end(),
+                                     [&](const std::string& name) { return IsGrpcStatus(name, *answer.grpc_status); })) {
     return false;
   }
   for (const auto& wanted : match.headers()) {
@@ -21,13 +32,34 @@ bool Matches(const Match& match, const Answer& answer) {
     });
     if (!found) return false;
   }
-  return absl::StrContains(answer.body.substr(0, kMatchedBody), match.body());
+  return absl::StrContains(absl::string_view(answer.body).substr(0, kMatchedBody), match.body());
 }
 
-Outcome ClassifyAnswer(const Match& rejected, const Match& degraded, const Answer& answer) {
-  if (Matches(rejected, answer)) return REJECTED;
-  if (Matches(degraded, answer)) return DEGRADED;
-  return answer.status >= 200 && answer.status < 400 ? OK : ERROR;
+bool Matchers::NeedHeaders() const {
+  return !rejected.headers().empty() || !degraded.headers().empty() || !ok.headers().empty();
+}
+
+bool Matchers::NeedBody() const { return !rejected.body().empty() || !degraded.body().empty() || !ok.body().empty(); }
+
+Matchers MatchersOf(const Load& load) {
+  Matchers matchers = {load.rejected_when(), load.degraded_when(), load.ok_when()};
+  if (load.has_rejected_when()) return matchers;
+  if (load.has_grpc()) {
+    matchers.rejected.add_grpc_status("RESOURCE_EXHAUSTED");
+  } else {
+    matchers.rejected.add_status(429);
+  }
+  return matchers;
+}
+
+Outcome ClassifyAnswer(const Matchers& matchers, const Answer& answer) {
+  if (Matches(matchers.rejected, answer)) return REJECTED;
+  if (Matches(matchers.degraded, answer)) return DEGRADED;
+  const Match& ok = matchers.ok;
+  const bool told = !ok.headers().empty() || !ok.body().empty() || !(answer.grpc_status ? ok.grpc_status().empty() : ok.status().empty());
+  if (told) return Matches(ok, answer) ? OK : ERROR;
+  if (answer.grpc_status) return *answer.grpc_status == 0 ? OK : ERROR;
+  return answer.status == 0 || (answer.status >= 200 && answer.status < 400) ? OK : ERROR;
 }
 
 bool IsOwnFault(int error) {
@@ -44,27 +76,9 @@ bool IsOwnFault(int error) {
   }
 }
 
-Failure ClassifyFailure(int curl_code, int connect_errno) {
-  switch (curl_code) {
-    case CURLE_OPERATION_TIMEDOUT:
-      return Failure::kTimedOut;
-    case CURLE_COULDNT_CONNECT:
-      if (IsOwnFault(connect_errno)) return Failure::kNeverSent;
-      return connect_errno == ETIMEDOUT ? Failure::kTimedOut : Failure::kNotAccepted;
-    case CURLE_COULDNT_RESOLVE_HOST:
-      return Failure::kUnresolvable;
-    case CURLE_OUT_OF_MEMORY:
-    case CURLE_FAILED_INIT:
-      return Failure::kNeverSent;
-    case CURLE_SEND_ERROR:
-    case CURLE_RECV_ERROR:
-    case CURLE_GOT_NOTHING:
-    case CURLE_PARTIAL_FILE:
-    case CURLE_ABORTED_BY_CALLBACK:  // our own refusal to send the request a second time
-      return Failure::kDied;
-    default:
-      return Failure::kNoHttp;
-  }
+Failure ClassifyConnect(int error) {
+  if (IsOwnFault(error)) return Failure::kNeverSent;
+  return error == ETIMEDOUT ? Failure::kTimedOut : Failure::kNotAccepted;
 }
 
 Outcome ToOutcome(Failure failure) {
@@ -75,19 +89,13 @@ Outcome ToOutcome(Failure failure) {
       return REFUSED;
     case Failure::kDied:
       return RESET;
-    case Failure::kNoHttp:
+    case Failure::kNotSecured:
+    case Failure::kNotUnderstood:
     case Failure::kUnresolvable:
     case Failure::kNeverSent:
       return ERROR;
   }
   return ERROR;
-}
-
-Match RejectedWhen(const Load& load) {
-  if (load.has_rejected_when()) return load.rejected_when();
-  Match match;
-  match.add_status(429);
-  return match;
 }
 
 }  // namespace squall

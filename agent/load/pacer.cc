@@ -72,8 +72,8 @@ std::optional<Pacer::Quiet> Pacer::QuietBeforeNext() const {
   const size_t i = SegmentOf(next_);
   // A change of the factor may have cut it.
   size_t first = i;
-  while (first > 0 && segments_[first - 1].PerSecond() == 0) --first;
-  if (segments_[i].PerSecond() == 0) return Quiet{segments_[first].start_ns, INT64_MAX};
+  while (first > 0 && segments_[first - 1].base == 0) --first;
+  if (segments_[i].base == 0) return Quiet{segments_[first].start_ns, INT64_MAX};
   if (first == i || last_due_ns_ >= segments_[i].start_ns) return std::nullopt;
   return Quiet{segments_[first].start_ns, segments_[i].start_ns};
 }

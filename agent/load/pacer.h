@@ -43,7 +43,8 @@ class Pacer {
 
   // Multiplies the rate, that of steps to come too, from this instant on, or from the last due time that was already dealt
   // with if that is later. It replaces the factor before; 1: what the load says. What was due before stays due when it was.
-  // REQUIRES: times is finite and above 0.
+  // At 0 nothing is due, which is no quiet time.
+  // REQUIRES: times is finite and 0 or more.
   void SetTimes(double times, int64_t at_ns);
 
   // How many requests are due until this instant: the integral of the rate.

@@ -250,6 +250,45 @@ TEST(Pacer, AFactorBeforeTheStartOrBeforeWhatIsDealtWithBeginsThere) {
   EXPECT_THAT(Take(late, 2), ElementsAre(kSecond + 10 * kMs, kSecond + 20 * kMs));
 }
 
+TEST(Pacer, AtAFactorOfZeroNothingIsDueUntilItIsMore) {
+  Pacer pacer = MustMake(MakeLoad(100, {}));
+  Take(pacer, 3);  // 0 to 20 ms
+  pacer.SetTimes(0, 25 * kMs);
+  EXPECT_EQ(pacer.NextDueNs(), std::nullopt);
+  EXPECT_EQ(pacer.DueBy(9 * kSecond), 2.5);
+  // The half that was earned is kept, and nothing is made up for.
+  pacer.SetTimes(1, 5 * kSecond);
+  EXPECT_THAT(Take(pacer, 2), ElementsAre(5 * kSecond + 5 * kMs, 5 * kSecond + 15 * kMs));
+}
+
+TEST(Pacer, AFactorOfZeroLeavesDueWhatWasDueBefore) {
+  Pacer pacer = MustMake(MakeLoad(100, {}));
+  pacer.SetTimes(0, 20 * kMs);
+  EXPECT_THAT(Take(pacer, 2), ElementsAre(0, 10 * kMs));
+  EXPECT_EQ(pacer.NextDueNs(), std::nullopt);
+  pacer.SetTimes(0.5, kSecond);
+  EXPECT_THAT(Take(pacer, 2), ElementsAre(kSecond, kSecond + 20 * kMs));
+}
+
+TEST(Pacer, StepsGoOnWhileAFactorOfZeroHoldsThemBack) {
+  Pacer pacer = MustMake(MakeLoad(0, {{10, kSecond}, {100, kSecond}, {0, kSecond}, {10, kSecond}}));
+  pacer.SetTimes(0, 0);
+  pacer.StartSteps(0);
+  EXPECT_EQ(pacer.NextDueNs(), std::nullopt);
+  pacer.SetTimes(1, 1950 * kMs);
+  EXPECT_EQ(Take(pacer, 5).back(), 1990 * kMs);
+  EXPECT_EQ(pacer.NextDueNs(), 3 * kSecond);
+}
+
+TEST(Pacer, AFactorOfZeroIsNoQuietTime) {
+  Pacer pacer = MustMake(MakeLoad(10, {}));
+  Take(pacer, 2);
+  pacer.SetTimes(0, 150 * kMs);
+  EXPECT_FALSE(pacer.QuietBeforeNext().has_value());
+  pacer.SetTimes(1, kSecond);
+  EXPECT_FALSE(pacer.QuietBeforeNext().has_value());
+}
+
 TEST(Pacer, TellsHowManyAreDueByWhen) {
   Pacer pacer = MustMake(MakeLoad(100, {}), kSecond);
   pacer.SetTimes(2, 2 * kSecond);
