@@ -18,7 +18,7 @@ class AbandonFault : public ActiveFault {
   AbandonFault(const Abandon& abandon, const FaultContext& context) : abandon_(abandon), context_(context) {}
 
   absl::Status Inject() override {
-    const absl::StatusOr<HttpLoad*> load = LoadOf(abandon_.load(), context_);
+    const absl::StatusOr<LoadGenerator*> load = LoadOf(abandon_.load(), context_);
     if (!load.ok()) return load.status();
     const int64_t patience_ns = absl::ToInt64Nanoseconds(ToDuration(abandon_.patience()));
     if (!(abandon_.share() > 0 && abandon_.share() <= 100)) {
@@ -47,7 +47,7 @@ class AbandonFault : public ActiveFault {
  private:
   const Abandon abandon_;
   const FaultContext context_;
-  HttpLoad* load_ = nullptr;
+  LoadGenerator* load_ = nullptr;
   int id_ = 0;
 };
 

@@ -175,7 +175,7 @@ TEST_F(BallastTest, IsTheFirstToBeKilledAndHasNothingOfTheAgent) {
   const pid_t pid = ballast->process().pid;
   EXPECT_EQ(ReadStat(pid)->name, "squall-ballast");
   EXPECT_EQ(Slurp(absl::StrCat("/proc/", pid, "/oom_score_adj")), "1000\n");
-  EXPECT_EQ(FdCount(pid), 1) << "/proc/meminfo";
+  EXPECT_EQ(CountFds(pid), 1) << "/proc/meminfo";
   const auto mount = MountOf("memory");
   if (geteuid() == 0 && mount.ok() && mount->version == 1) {
     EXPECT_EQ(CgroupOf("memory", pid)->folder, mount->folder) << "what limits the agent must not matter";

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -11,6 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <new>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
@@ -33,7 +35,7 @@ void Work() {
   for (int i = 0; i < 4000; ++i) number = number * 1664525 + 1013904223;
 }
 
-[[noreturn]] void BurnForever(double share) {
+[[noreturn]] void BurnForever(const std::atomic<double>& share) {
   BurnPeriod period = {Nanos(CLOCK_MONOTONIC), Nanos(CLOCK_THREAD_CPUTIME_ID)};
   for (;;) {
     period = NextBurnPeriod(share, period, Nanos(CLOCK_MONOTONIC), Nanos(CLOCK_THREAD_CPUTIME_ID));
@@ -53,7 +55,7 @@ struct Report {
 
 // What the child needs, made before fork: after it only async-signal-safe calls are allowed.
 struct Prepared {
-  double share = 0;
+  const std::atomic<double>* share = nullptr;
   int cgroup_procs = -1;
   cpu_set_t* core = nullptr;
   size_t core_size = 0;
@@ -76,7 +78,7 @@ struct Prepared {
   tell(kDone);
   // None of the agent's sockets may be kept open by a burner.
   close_range(0, ~0U, 0);
-  BurnForever(prepared.share);
+  BurnForever(*prepared.share);
 }
 
 }  // namespace
@@ -92,6 +94,9 @@ BurnPeriod NextBurnPeriod(double share, const BurnPeriod& before, int64_t now_ns
 
 absl::StatusOr<std::unique_ptr<Burners>> Burners::Start(const Options& options) {
   std::unique_ptr<Burners> burners(new Burners);
+  const absl::Status shared = burners->ShareMemory();
+  if (!shared.ok()) return shared;
+  burners->SetPercent(options.percent);
   for (const int core : options.cores) {
     const absl::Status status = burners->Add(options, core);
     if (!status.ok()) return status;  // the destructor ends those before
@@ -99,11 +104,22 @@ absl::StatusOr<std::unique_ptr<Burners>> Burners::Start(const Options& options) 
   return burners;
 }
 
-Burners::~Burners() { Stop().IgnoreError(); }
+Burners::~Burners() {
+  Stop().IgnoreError();
+  if (share_ != nullptr) munmap(share_, sizeof(*share_));
+}
+
+absl::Status Burners::ShareMemory() {
+  static_assert(std::atomic<double>::is_always_lock_free);
+  void* memory = mmap(nullptr, sizeof(*share_), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return absl::ErrnoToStatus(errno, "cannot share memory with a burner");
+  share_ = new (memory) std::atomic<double>(0);
+  return absl::OkStatus();
+}
 
 absl::Status Burners::Add(const Options& options, int core) {
   Prepared prepared;
-  prepared.share = options.percent / 100;
+  prepared.share = share_;
   prepared.parent = getpid();
   prepared.core_size = CPU_ALLOC_SIZE(core + 1);
   prepared.core = CPU_ALLOC(core + 1);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -40,6 +41,9 @@ class Burners {
   ~Burners();
   Burners(const Burners&) = delete;
 
+  // They keep their cores busy for another share from their next periods on.
+  void SetPercent(double percent) { *share_ = percent / 100; }
+
   struct Used {
     int core = 0;
     int64_t wall_ns = 0;  // since it began, until it was stopped
@@ -58,9 +62,11 @@ class Burners {
     Used used;
   };
   Burners() = default;
+  absl::Status ShareMemory();
   absl::Status Add(const Options& options, int core);
   static void Look(Burner& burner);
 
+  std::atomic<double>* share_ = nullptr;  // 0.75 for 75 %; in memory that the burners read
   std::vector<Burner> burners_;
   std::vector<ProcessId> processes_;
 };

@@ -87,6 +87,22 @@ TEST(Burners, UseAboutTheShareAskedForAsTheKernelCountsIt) {
   EXPECT_NEAR(static_cast<double>(used.cpu_ns) / 1e9, of_proc, 0.05) << "what /proc/PID/stat says";
 }
 
+TEST(Burners, FollowTheShareThatIsAskedFor) {
+  auto burners = Burners::Start({0, OneCore(), ""});
+  ASSERT_TRUE(burners.ok()) << burners.status();
+  absl::SleepFor(absl::Milliseconds(500));
+  const int64_t before = (*burners)->Seen().at(0).cpu_ns;
+  EXPECT_LT(before, 100'000'000) << "nothing was asked for";
+  (*burners)->SetPercent(30);
+  for (int i = 0; i < 10'000 && (*burners)->Seen().at(0).cpu_ns < before + 200'000'000; ++i) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_GE((*burners)->Seen().at(0).cpu_ns, before + 200'000'000);
+  (*burners)->SetPercent(0);
+  absl::SleepFor(absl::Milliseconds(300));  // the period under way, and what it owes
+  const int64_t after = (*burners)->Seen().at(0).cpu_ns;
+  absl::SleepFor(absl::Milliseconds(500));
+  EXPECT_LT((*burners)->Seen().at(0).cpu_ns - after, 50'000'000);
+}
+
 TEST(Burners, ArePinnedAndGoneWhenStoppedAndStoppingTwiceIsSafe) {
   auto burners = Burners::Start({5, OneCore(), ""});
   ASSERT_TRUE(burners.ok()) << burners.status();
@@ -114,8 +130,8 @@ TEST(Burners, KeepNothingOpenThatTheAgentHasOpen) {
   auto burners = Burners::Start({5, OneCore(), ""});
   ASSERT_TRUE(burners.ok()) << burners.status();
   const pid_t pid = (*burners)->processes().at(0).pid;
-  for (int i = 0; i < 2000 && FdCount(pid) != 0; ++i) absl::SleepFor(absl::Milliseconds(1));
-  EXPECT_EQ(FdCount(pid), 0);
+  for (int i = 0; i < 2000 && CountFds(pid) != 0; ++i) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_EQ(CountFds(pid), 0);
 }
 
 TEST(Burners, EndWithTheProcessThatStartedThem) {

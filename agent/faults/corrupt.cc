@@ -16,7 +16,9 @@ namespace squall {
 std::unique_ptr<ActiveFault> MakeCorrupt(const Corrupt& corrupt, const FaultContext& context) {
   PacketAction action = QueueFault::ActionOf(PacketAction::What::kCorrupt, corrupt, context.seed);
   action.right_checksum = corrupt.checksum() == Corrupt::CHECKSUM_RIGHT;
-  return std::make_unique<QueueFault>(corrupt.edge(), std::move(action), context.queued_edges);
+  return std::make_unique<QueueFault>(
+      corrupt.edge(), std::move(action), [](const Fault& fault, PacketAction& changed) { changed.percent = fault.corrupt().percent(); },
+      context.queued_edges);
 }
 
 }  // namespace squall

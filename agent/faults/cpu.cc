@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "agent/faults/burner.h"
@@ -31,9 +32,12 @@
 #include "agent/process/cpu_cgroup.h"
 #include "agent/undo.h"
 #include "base/clock.h"
+#include "base/lately.h"
 
 namespace squall {
 namespace {
+
+constexpr int64_t kSecondNs = 1'000'000'000;
 
 absl::Status About(const std::string& service, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat("service ", service, ": ", status.message()));
@@ -59,6 +63,32 @@ class QuotaFault : public ActiveFault {
     if (status.ok()) return status;
     Heal(HealFor::kFaultOver).IgnoreError();
     return About(cpu_.service(), status);
+  }
+
+  // What is in the journal says which values are ours: the next one has to be there before it is written.
+  absl::Status Change(const Fault& fault) override {
+    const absl::StatusOr<CpuLimit> limit = ShareOf(fault.cpu().quota(), cores_);
+    if (!limit.ok()) return About(cpu_.service(), limit.status());
+    Undo undo = undo_;
+    uint64_t pending = pending_;
+    if (undo.has_cpu_limit()) {
+      undo.mutable_cpu_limit()->set_during_quota_us(limit->quota_us);
+      undo.mutable_cpu_limit()->set_during_period_us(limit->period_us);
+      const absl::StatusOr<uint64_t> pended = context_.journal->Pend(undo);
+      if (!pended.ok()) return About(cpu_.service(), pended.status());
+      pending = *pended;
+    }
+    const absl::Status written = WriteLimit(cgroup_, *limit);
+    if (written.ok()) {
+      std::swap(undo_, undo);
+      std::swap(pending_, pending);
+      cpu_.set_quota(fault.cpu().quota());
+      lately_.Changed(MightHaveUsed(), Used());
+    } else if (const absl::StatusOr<CpuLimit> before = ShareOf(cpu_.quota(), cores_); before.ok()) {
+      WriteLimit(cgroup_, *before).IgnoreError();  // it may have been written, and not be confirmed
+    }
+    if (pending != pending_) context_.journal->Done(pending);
+    return About(cpu_.service(), written);
   }
 
   absl::Status Heal(HealFor) override {
@@ -142,13 +172,16 @@ class QuotaFault : public ActiveFault {
   void Look() {
     const absl::StatusOr<int64_t> throttled = ThrottledNs(cgroup_);
     if (throttled.ok()) throttled_ns_ = *throttled - throttled_before_ns_;
-    const double seconds = static_cast<double>(BootNanos() - began_ns_) / 1e9;
     // What has ended without being waited for is no longer seen.
-    const double used = CpuSeconds(service_.Processes()) - used_before_;
-    if (seconds > 0 && used >= 0) used_percent_ = 100 * used / (seconds * cores_);
+    const int64_t might = MightHaveUsed(), used = Used();
+    if (might > 0 && used >= 0) used_percent_ = lately_.Percent(might, used);
   }
 
-  const Cpu cpu_;
+  // Nanoseconds of processor time since it began: what the service might have used without the limit, and used.
+  int64_t MightHaveUsed() const { return static_cast<int64_t>(static_cast<double>(BootNanos() - began_ns_) * cores_); }
+  int64_t Used() const { return static_cast<int64_t>(1e9 * (CpuSeconds(service_.Processes()) - used_before_)); }
+
+  Cpu cpu_;
   const FaultContext context_;
   const RunningService& service_;
   Undo undo_;
@@ -160,6 +193,7 @@ class QuotaFault : public ActiveFault {
   int64_t throttled_before_ns_ = 0;
   double used_before_ = 0;
   int64_t throttled_ns_ = 0;
+  Lately lately_{kSecondNs};
   double used_percent_ = 0;
 };
 
@@ -193,6 +227,15 @@ class LoadFault : public ActiveFault {
     return absl::OkStatus();
   }
 
+  absl::Status Change(const Fault& fault) override {
+    if (burners_ == nullptr) return ActiveFault::Change(fault);
+    const Used used = SeenUsed();
+    lately_.Changed(used.wall_ns, used.cpu_ns);
+    cpu_.set_load(fault.cpu().load());
+    burners_->SetPercent(cpu_.load());
+    return absl::OkStatus();
+  }
+
   absl::Status Heal(HealFor) override {
     if (burners_ == nullptr) return absl::OkStatus();
     const absl::Status status = burners_->Stop();
@@ -204,17 +247,27 @@ class LoadFault : public ActiveFault {
     Evidence evidence;
     evidence.set_requested_percent(cpu_.load());
     if (burners_ == nullptr) return evidence;
-    int64_t wall_ns = 0, cpu_ns = 0;
-    for (const Burners::Used& used : burners_->Seen()) {
-      wall_ns += used.wall_ns;
-      cpu_ns += used.cpu_ns;
-    }
-    evidence.set_burned_ns(cpu_ns);
-    if (wall_ns > 0) evidence.set_achieved_percent(100 * static_cast<double>(cpu_ns) / static_cast<double>(wall_ns));
+    const Used used = SeenUsed();
+    evidence.set_burned_ns(used.cpu_ns);
+    evidence.set_achieved_percent(lately_.Percent(used.wall_ns, used.cpu_ns));
     return evidence;
   }
 
  private:
+  // By all burners together.
+  struct Used {
+    int64_t wall_ns = 0;
+    int64_t cpu_ns = 0;
+  };
+  Used SeenUsed() {
+    Used all;
+    for (const Burners::Used& used : burners_->Seen()) {
+      all.wall_ns += used.wall_ns;
+      all.cpu_ns += used.cpu_ns;
+    }
+    return all;
+  }
+
   // The service's, where it is its own and may be entered; else the agent's.
   std::string FindCgroup() const {
     const absl::StatusOr<LimitPlace> place = PlaceOfService("cpu", service_);
@@ -222,10 +275,11 @@ class LoadFault : public ActiveFault {
     return access(FileOf(place->cgroup, "cgroup.procs").c_str(), W_OK) == 0 ? place->cgroup.folder : "";
   }
 
-  const Cpu cpu_;
+  Cpu cpu_;
   const FaultContext context_;
   RunningService& service_;
   std::unique_ptr<Burners> burners_;
+  Lately lately_{kSecondNs};
 };
 
 }  // namespace

@@ -163,6 +163,59 @@ TEST_F(CpuTest, AQuotaThatSomebodyElseHasSetSinceIsLeft) {
   EXPECT_EQ(ReadLimit(own)->quota_us, 70'000);
 }
 
+Fault ToQuota(double percent) {
+  Fault fault;
+  fault.mutable_cpu()->set_service("target");
+  fault.mutable_cpu()->set_quota(percent);
+  return fault;
+}
+
+TEST_F(CpuTest, AChangedQuotaIsSetAndWhatWasBeforeAllIsPutBack) {
+  AttachTo(Program(), "own");
+  const LimitCgroup own = At(folders_.back());
+  ASSERT_TRUE(WriteLimit(own, {50'000, 100'000}).ok());
+  auto fault = Quota(80);
+  ASSERT_TRUE(fault->Inject().ok());
+  for (const double percent : {60.0, 40.0, 20.0}) {
+    const absl::Status status = fault->Change(ToQuota(percent));
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_EQ(ReadLimit(own)->quota_us, static_cast<int64_t>(500 * percent));
+    EXPECT_EQ(fault->Seen().requested_percent(), percent);
+    EXPECT_EQ(journal_->Pending().size(), 1u) << "one undo, of what is there now";
+  }
+  const absl::Status refused = fault->Change(ToQuota(0.01));
+  EXPECT_EQ(refused.code(), absl::StatusCode::kOutOfRange) << refused;
+  EXPECT_EQ(ReadLimit(own)->quota_us, 10'000) << "it goes on as it was";
+  EXPECT_EQ(fault->Seen().requested_percent(), 20);
+  EXPECT_TRUE(fault->Heal(HealFor::kFaultOver).ok());
+  EXPECT_EQ(*ReadLimit(own), (CpuLimit{50'000, 100'000}));
+}
+
+TEST_F(CpuTest, AQuotaThatWasChangedIsTakenBackFromTheJournalOfAnAgentThatWasKilled) {
+  AttachTo(Program(), "own");
+  const LimitCgroup own = At(folders_.back());
+  ASSERT_TRUE(WriteLimit(own, {30'000, 100'000}).ok());
+  // As an agent does whose ramp has gone on once.
+  class Changed : public ActiveFault {
+   public:
+    explicit Changed(std::unique_ptr<ActiveFault> fault) : fault_(std::move(fault)) {}
+    absl::Status Inject() override {
+      const absl::Status injected = fault_->Inject();
+      return injected.ok() ? fault_->Change(ToQuota(10)) : injected;
+    }
+    absl::Status Heal(HealFor reason) override { return fault_->Heal(reason); }
+    Evidence Seen() override { return fault_->Seen(); }
+
+   private:
+    const std::unique_ptr<ActiveFault> fault_;
+  };
+  const std::string journal = InjectInAnAgentThatIsKilled(
+      [](const FaultContext& context) { return std::make_unique<Changed>(Quota(20, context)); },
+      [&] { EXPECT_EQ(ReadLimit(own)->quota_us, 3'000); });
+  EXPECT_EQ(TakeBackJournal(journal).left.size(), 0u);
+  EXPECT_EQ(*ReadLimit(own), (CpuLimit{30'000, 100'000}));
+}
+
 TEST_F(CpuTest, WhatAnAgentThatWasKilledChangedIsTakenBackFromItsJournal) {
   AttachTo(Program(), "own");
   const LimitCgroup own = At(folders_.back());

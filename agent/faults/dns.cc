@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent/faults/fault.h"
+#include "base/durations.h"
 
 namespace squall {
 namespace {
@@ -28,6 +29,9 @@ class DnsFault : public ActiveFault {
     const absl::Status status = resolver_->Inject(name_, dns_);
     injected_ = status.ok();
     return status;
+  }
+  absl::Status Change(const Fault& fault) override {
+    return injected_ ? resolver_->ChangeDelay(name_, ToDuration(fault.dns().delay())) : ActiveFault::Change(fault);
   }
   absl::Status Heal(HealFor) override { return injected_ ? resolver_->Heal(name_) : absl::OkStatus(); }
   Evidence Seen() override { return injected_ ? resolver_->EvidenceOf(name_) : Evidence(); }

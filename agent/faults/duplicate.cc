@@ -14,7 +14,8 @@ namespace squall {
 
 std::unique_ptr<ActiveFault> MakeDuplicate(const Duplicate& duplicate, const FaultContext& context) {
   return std::make_unique<QueueFault>(
-      duplicate.edge(), QueueFault::ActionOf(PacketAction::What::kDuplicate, duplicate, context.seed), context.queued_edges);
+      duplicate.edge(), QueueFault::ActionOf(PacketAction::What::kDuplicate, duplicate, context.seed),
+      [](const Fault& fault, PacketAction& action) { action.percent = fault.duplicate().percent(); }, context.queued_edges);
 }
 
 }  // namespace squall

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "agent/net/packets.h"
 #include "agent/net/relay.h"
 #include "agent/net/resolver.h"
@@ -15,7 +16,7 @@
 
 namespace squall {
 
-class HttpLoad;
+class LoadGenerator;
 class QueuedEdges;
 
 enum class HealFor {
@@ -29,6 +30,11 @@ class ActiveFault {
   virtual ~ActiveFault() = default;
   // Done and confirmed, or an error and nothing is left changed.
   virtual absl::Status Inject() = 0;
+  // Once it is injected: goes on with the values of `fault`, which differs from the one before in what a ramp changes. An error: it goes on
+  // as it was.
+  virtual absl::Status Change(const Fault& fault) {
+    return absl::UnimplementedError(absl::StrCat("fault ", fault.name(), " cannot be changed while it acts"));
+  }
   // Undone and confirmed by looking at the world. Idempotent.
   virtual absl::Status Heal(HealFor reason) = 0;
   virtual Evidence Seen() = 0;
@@ -46,7 +52,7 @@ struct FaultContext {
   std::string folder = "";                       // what relative paths are relative to
   const PacketPlaces* packets = nullptr;  // of services with a fault on packets
   QueuedEdges* queued_edges = nullptr;           // packets that are taken out of the kernel
-  const std::map<std::string, HttpLoad*>* loads = nullptr;  // by name; those that run
+  const std::map<std::string, LoadGenerator*>* loads = nullptr;  // by name; those that run
 };
 
 // Never null: a switch over the kinds.

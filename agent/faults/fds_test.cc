@@ -45,7 +45,7 @@ class FdsTest : public ::testing::Test {
   void TearDown() override {
     EXPECT_EQ(bystander_.SoftLimit(), kBefore) << "the fault hit a bystander";
     bystander_.OpenAll();
-    EXPECT_EQ(FdCount(bystander_.pid()), static_cast<int>(kBefore)) << "it can open as many as ever";
+    EXPECT_EQ(CountFds(bystander_.pid()), static_cast<int>(kBefore)) << "it can open as many as ever";
     for (const pid_t pid : forked_) kill(pid, SIGKILL);
     services_.clear();
     journal_.reset();

@@ -147,6 +147,7 @@ class KillFault : public ActiveFault {
     evidence.set_gone(gone_);
     evidence.set_restarts(restarts_);
     evidence.set_ended_by_grace(ended_by_grace_);
+    if (signalled_ > 0) evidence.set_signalled_ns(signalled_ns_);
     for (const pid_t pid : pids_) evidence.add_pids(pid);
     return evidence;
   }

@@ -14,6 +14,7 @@
 #include "agent/faults/fault.h"
 #include "agent/process/find.h"
 #include "agent/process/spawn.h"
+#include "base/clock.h"
 #include "base/durations.h"
 
 namespace squall {
@@ -130,6 +131,51 @@ TEST_F(KillTest, EndsEveryProcessOfTheServiceAndSaysSo) {
   EXPECT_EQ(fault->Seen().signalled(), 2);
   EXPECT_EQ(fault->Seen().gone(), 2);
   EXPECT_TRUE(target.Processes().empty());
+}
+
+TEST_F(KillTest, SaysWhenTheFirstWasSignalled) {
+  Start();
+  auto fault = Make("SIGTERM", /*restart=*/false);
+  EXPECT_EQ(fault->Seen().signalled_ns(), 0);
+  const int64_t before = BootNanos();
+  ASSERT_TRUE(fault->Inject().ok());
+  const int64_t after = BootNanos();
+  const int64_t signalled_ns = fault->Seen().signalled_ns();
+  EXPECT_GE(signalled_ns, before);
+  EXPECT_LE(signalled_ns, after);
+  ASSERT_TRUE(fault->Heal(HealFor::kFaultOver).ok());
+  EXPECT_EQ(fault->Seen().signalled_ns(), signalled_ns);
+}
+
+TEST_F(KillTest, ExitIsToldAsTheKernelTellsIt) {
+  const auto exit_of = [&](const std::string& script, const std::string& signal) {
+    RunningService& target = Start({"sh", "-c", script});
+    auto fault = Make(signal, /*restart=*/false);
+    EXPECT_TRUE(fault->Inject().ok());
+    ServiceEvent exit;
+    EXPECT_TRUE(Eventually([&] {
+      target.Look();
+      for (const ServiceEvent& event : Told()) {
+        if (event.what() == ServiceEvent::EXITED) exit = event;
+      }
+      return exit.what() == ServiceEvent::EXITED;
+    }));
+    services_.clear();
+    return exit;
+  };
+  const std::string rest = "sleep 1000 & wait";
+  const ServiceEvent by_signal = exit_of(rest, "SIGTERM");
+  EXPECT_TRUE(by_signal.exit_known());
+  EXPECT_EQ(by_signal.exit_signal(), SIGTERM);
+  EXPECT_EQ(by_signal.exit_code(), 0);
+  const ServiceEvent by_code = exit_of("trap 'exit 143' TERM; " + rest, "SIGTERM");
+  EXPECT_TRUE(by_code.exit_known());
+  EXPECT_EQ(by_code.exit_signal(), 0);
+  EXPECT_EQ(by_code.exit_code(), 143);
+  const ServiceEvent in_order = exit_of("trap 'exit 0' TERM; " + rest, "SIGTERM");
+  EXPECT_TRUE(in_order.exit_known());
+  EXPECT_EQ(in_order.exit_signal(), 0);
+  EXPECT_EQ(in_order.exit_code(), 0);
 }
 
 TEST_F(KillTest, HealingTwiceIsSafeAndWithoutRestartStartsNothing) {
@@ -302,6 +348,7 @@ TEST_F(KillTest, ServiceThatItsSupervisorBringsBackIsFoundAgainAndHeld) {
   ASSERT_EQ(later.size(), 1u);
   EXPECT_EQ(later[0].what(), ServiceEvent::EXITED);
   EXPECT_FALSE(later[0].expected());
+  EXPECT_FALSE(later[0].exit_known()) << "squall did not start it";
 }
 
 TEST_F(KillTest, ServiceThatNobodyBringsBackIsNotHealedUntilSomebodyDoes) {

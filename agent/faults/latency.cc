@@ -20,13 +20,14 @@
 namespace squall {
 namespace {
 
-PacketAction ActionOf(const Latency& latency, uint64_t seed) {
+// `delays` stay with whoever changes them.
+PacketAction ActionOf(const Latency& latency, uint64_t seed, const std::shared_ptr<Delays>& delays) {
   PacketAction action;
   action.what = PacketAction::What::kDelay;
   action.on_request = latency.direction() != DIRECTION_RESPONSE;
   action.on_response = latency.direction() != DIRECTION_REQUEST;
   action.requested_ns = absl::ToInt64Nanoseconds(ToDuration(latency.delay()));
-  action.delay_ns = [delays = std::make_shared<Delays>(latency, seed)] { return delays->Draw(); };
+  action.delay_ns = [delays] { return delays->Draw(); };
   if (latency.share() > 0) action.share = latency.share();
   action.seed = seed;
   return action;
@@ -34,7 +35,10 @@ PacketAction ActionOf(const Latency& latency, uint64_t seed) {
 
 class LatencyFault : public ActiveFault {
  public:
-  LatencyFault(const Latency& latency, const FaultContext& context) : context_(context) { *fault_.mutable_latency() = latency; }
+  LatencyFault(const Latency& latency, const FaultContext& context)
+      : context_(context), delays_(std::make_shared<Delays>(latency, context.seed)) {
+    *fault_.mutable_latency() = latency;
+  }
 
   absl::Status Inject() override {
     const std::string& edge = fault_.latency().edge();
@@ -43,11 +47,21 @@ class LatencyFault : public ActiveFault {
     relayed_ = relayed.ok();
     if (!direct || (!relayed_ && !absl::IsNotFound(relayed))) return relayed;
     const absl::Status status = context_.queued_edges->Set(key_, edge, QueuedEdges::Reach::kDirect,
-                                                           ActionOf(fault_.latency(), context_.seed));
+                                                           ActionOf(fault_.latency(), context_.seed, delays_));
+    queued_ = status.ok();
     // Without the queue, which was said before the run, connections from before it are out of reach.
     if (status.ok() || (relayed_ && absl::IsUnimplemented(status))) return absl::OkStatus();
     Heal(HealFor::kFaultOver).IgnoreError();
     return status;
+  }
+
+  absl::Status Change(const Fault& fault) override {
+    const absl::Status relayed = relayed_ ? context_.relay->ChangeFault(fault) : absl::OkStatus();
+    if (!relayed.ok() || !queued_) return relayed;
+    return context_.queued_edges->Change(key_, [&](PacketAction& action) {
+      delays_->SetDelay(fault.latency());
+      action.requested_ns = absl::ToInt64Nanoseconds(ToDuration(fault.latency().delay()));
+    });
   }
 
   absl::Status Heal(HealFor) override {
@@ -72,7 +86,9 @@ class LatencyFault : public ActiveFault {
   const std::string key_ = NextQueueKey();
   Fault fault_;
   const FaultContext context_;
+  const std::shared_ptr<Delays> delays_;  // of packets; drawn from on the queue's thread
   bool relayed_ = false;
+  bool queued_ = false;
 };
 
 }  // namespace

@@ -6,12 +6,12 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "agent/faults/fault.h"
-#include "agent/load/http_load.h"
+#include "agent/load/load_generator.h"
 #include "base/durations.h"
 
 namespace squall {
 
-inline absl::StatusOr<HttpLoad*> LoadOf(const std::string& name, const FaultContext& context) {
+inline absl::StatusOr<LoadGenerator*> LoadOf(const std::string& name, const FaultContext& context) {
   if (context.loads != nullptr) {
     if (const auto found = context.loads->find(name); found != context.loads->end()) return found->second;
   }

@@ -15,7 +15,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "agent/faults/fault.h"
-#include "agent/load/http_load.h"
+#include "agent/load/load_generator.h"
 #include "agent/load/loopback_server.h"
 #include "base/durations.h"
 
@@ -63,12 +63,12 @@ class RunningLoad {
     }
     load.mutable_give_up_after()->set_seconds(60);
     load.set_max_in_flight(20'000);
-    auto started = HttpLoad::Start(load, "run-1", 7, [this](Record record) { Take(record); });
+    auto started = LoadGenerator::Start(load, "run-1", 7, [this](Record record) { Take(record); });
     EXPECT_TRUE(started.ok()) << started.status();
     load_ = *std::move(started);
   }
 
-  HttpLoad* get() { return load_.get(); }
+  LoadGenerator* get() { return load_.get(); }
   void Stop(absl::Duration patience) { load_->Stop(patience); }
 
   std::vector<Row> Rows() {
@@ -110,7 +110,7 @@ class RunningLoad {
   absl::Mutex mutex_;
   std::vector<Row> rows_ ABSL_GUARDED_BY(mutex_);
   int64_t not_sent_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::unique_ptr<HttpLoad> load_;
+  std::unique_ptr<LoadGenerator> load_;
 };
 
 LoopbackServer::Script Answers() {
@@ -142,7 +142,7 @@ class LoadFaults : public testing::Test {
     return Make(fault);
   }
 
-  std::map<std::string, HttpLoad*> loads_;
+  std::map<std::string, LoadGenerator*> loads_;
 };
 
 using AbandonTest = LoadFaults;
@@ -408,6 +408,43 @@ TEST_F(SurgeTest, SeveralMultiplyWithEachOtherInWhateverOrderTheyEnd) {
   // Without the second, the first would have had 200/s, and then 1,000/s.
   EXPECT_GT(twice->Seen().requested_requests_rate(), 200);
   EXPECT_NEAR(twice->Seen().requested_requests_rate(), 2 * twice->Seen().base_rate(), 1e-6);
+}
+
+TEST_F(SurgeTest, ChangedMultipliesByAnotherFactorAndTellsTheAverage) {
+  LoopbackServer server(Answers());
+  RunningLoad load("checkout", server.Url(), 200);
+  loads_ = {{"checkout", load.get()}};
+  ASSERT_TRUE(WaitUntil([&] { return server.requests() >= 10; }));
+  const auto fault = MakeSurgeOf(1);
+  ASSERT_TRUE(fault->Inject().ok());
+  for (const double times : {2.5, 5.0, 1.25}) {
+    Fault next;
+    next.mutable_surge()->set_load("checkout");
+    next.mutable_surge()->set_times(times);
+    ASSERT_TRUE(fault->Change(next).ok());
+    const int64_t now = server.requests();
+    ASSERT_TRUE(WaitUntil([&] { return server.requests() >= now + 100; }));
+  }
+  Fault never;
+  never.mutable_surge()->set_times(0);
+  EXPECT_EQ(fault->Change(never).code(), absl::StatusCode::kInvalidArgument);
+  ASSERT_TRUE(fault->Heal(HealFor::kFaultOver).ok());
+  const Evidence seen = fault->Seen();
+  const int64_t healed = server.requests();
+  ASSERT_TRUE(WaitUntil([&] { return server.requests() >= healed + 20; }));
+  load.Stop(absl::InfiniteDuration());
+  // Every 5 ms, then 2 ms, 1 ms, 4 ms and 5 ms.
+  std::vector<int64_t> phases = {5000};
+  const std::vector<Row> rows = load.Rows();
+  for (size_t i = 1; i < rows.size(); ++i) {
+    const int64_t gap = rows[i].intended_us - rows[i - 1].intended_us;
+    if (gap % 1000 == 0 && gap != phases.back()) phases.push_back(gap);
+  }
+  EXPECT_EQ(phases, (std::vector<int64_t>{5000, 2000, 1000, 4000, 5000}));
+  EXPECT_NEAR(seen.base_rate(), 200, 1);
+  EXPECT_GT(seen.requested_requests_rate(), 250);
+  EXPECT_LT(seen.requested_requests_rate(), 1000);
+  EXPECT_EQ(fault->Seen().requested_requests_rate(), seen.requested_requests_rate());
 }
 
 TEST_F(SurgeTest, MultipliesTheStepsOfALoad) {

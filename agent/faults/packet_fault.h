@@ -23,6 +23,10 @@ class PacketFault : public ActiveFault {
     number_ = *added;
     return absl::OkStatus();
   }
+  absl::Status Change(const Fault& fault) override {
+    if (!fault.has_loss() || number_ == 0) return ActiveFault::Change(fault);
+    return packets_->SetPercent(number_, fault.loss().percent());
+  }
   absl::Status Heal(HealFor) override { return number_ == 0 ? absl::OkStatus() : packets_->Remove(number_); }
   Evidence Seen() override { return number_ == 0 ? Evidence() : packets_->Seen(number_); }
 

@@ -19,12 +19,18 @@ inline std::string NextQueueKey() {
 // A fault that the packet queue does by itself, on `edge`.
 class QueueFault : public ActiveFault {
  public:
-  QueueFault(std::string edge, PacketAction action, QueuedEdges* queued)
-      : edge_(std::move(edge)), action_(std::move(action)), queued_(queued) {}
+  // `change` sets in the action what a ramp changes in the fault.
+  using Changer = void (*)(const Fault& fault, PacketAction& action);
+  QueueFault(std::string edge, PacketAction action, Changer change, QueuedEdges* queued)
+      : edge_(std::move(edge)), action_(std::move(action)), change_(change), queued_(queued) {}
 
   absl::Status Inject() override {
     if (queued_ == nullptr) return absl::FailedPreconditionError(absl::StrCat("the packets of edge ", edge_, " cannot be had"));
     return queued_->Set(key_, edge_, QueuedEdges::Reach::kEverything, action_);
+  }
+  absl::Status Change(const Fault& fault) override {
+    if (queued_ == nullptr) return ActiveFault::Change(fault);
+    return queued_->Change(key_, [&](PacketAction& action) { change_(fault, action); });
   }
   absl::Status Heal(HealFor) override { return queued_ == nullptr ? absl::OkStatus() : queued_->Clear(key_); }
   Evidence Seen() override { return queued_ == nullptr ? Evidence() : queued_->EvidenceOf(key_); }
@@ -46,6 +52,7 @@ class QueueFault : public ActiveFault {
   const std::string key_ = NextQueueKey();
   const std::string edge_;
   const PacketAction action_;
+  const Changer change_;
   QueuedEdges* const queued_;
 };
 

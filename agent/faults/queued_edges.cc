@@ -151,6 +151,13 @@ absl::Status QueuedEdges::Set(const std::string& key, const std::string& edge, R
   return status;
 }
 
+absl::Status QueuedEdges::Change(const std::string& key, const std::function<void(PacketAction&)>& change) {
+  absl::MutexLock lock(&mutex_);
+  const auto acting = acting_.find(key);
+  if (acting == acting_.end()) return absl::NotFoundError("no such fault acts on packets");
+  return acting->second.queue->Change(key, change);
+}
+
 absl::Status QueuedEdges::Clear(const std::string& key) {
   absl::MutexLock lock(&mutex_);
   const auto acting = acting_.find(key);

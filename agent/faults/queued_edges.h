@@ -48,6 +48,8 @@ class QueuedEdges {
   // Does `action` to the packets of the edge; its `to` and `protocol` are filled in. `key` stands for the fault. NOT_FOUND: no such
   // edge.
   absl::Status Set(const std::string& key, const std::string& edge, Reach reach, PacketAction action);
+  // As PacketQueue's.
+  absl::Status Change(const std::string& key, const std::function<void(PacketAction&)>& change);
   // As PacketQueue's. Idempotent.
   absl::Status Clear(const std::string& key);
   Evidence EvidenceOf(const std::string& key);

@@ -14,6 +14,7 @@ class RelayFault : public ActiveFault {
       : edge_(std::move(edge)), fault_(std::move(fault)), context_(context) {}
 
   absl::Status Inject() override { return context_.relay->SetFault(fault_, context_.seed); }
+  absl::Status Change(const Fault& fault) override { return context_.relay->ChangeFault(fault); }
   absl::Status Heal(HealFor) override { return context_.relay->ClearFault(edge_, fault_.kind_case()); }
   Evidence Seen() override { return context_.relay->FaultEvidence(edge_, fault_.kind_case()); }
 

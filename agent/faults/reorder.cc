@@ -14,10 +14,23 @@
 
 namespace squall {
 
+namespace {
+
+std::function<int64_t()> Always(const google::protobuf::Duration& delay) {
+  return [ns = absl::ToInt64Nanoseconds(ToDuration(delay))] { return ns; };
+}
+
+void Change(const Fault& fault, PacketAction& action) {
+  action.percent = fault.reorder().percent();
+  action.delay_ns = Always(fault.reorder().delay());
+}
+
+}  // namespace
+
 std::unique_ptr<ActiveFault> MakeReorder(const Reorder& reorder, const FaultContext& context) {
   PacketAction action = QueueFault::ActionOf(PacketAction::What::kReorder, reorder, context.seed);
-  action.delay_ns = [delay = absl::ToInt64Nanoseconds(ToDuration(reorder.delay()))] { return delay; };
-  return std::make_unique<QueueFault>(reorder.edge(), std::move(action), context.queued_edges);
+  action.delay_ns = Always(reorder.delay());
+  return std::make_unique<QueueFault>(reorder.edge(), std::move(action), Change, context.queued_edges);
 }
 
 }  // namespace squall

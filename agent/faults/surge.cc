@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent/faults/load_fault.h"
+#include "base/clock.h"
 
 namespace squall {
 namespace {
@@ -19,36 +20,82 @@ class SurgeFault : public ActiveFault {
   SurgeFault(const Surge& surge, const FaultContext& context) : surge_(surge), context_(context) {}
 
   absl::Status Inject() override {
-    const absl::StatusOr<HttpLoad*> load = LoadOf(surge_.load(), context_);
+    const absl::StatusOr<LoadGenerator*> load = LoadOf(surge_.load(), context_);
     if (!load.ok()) return load.status();
-    if (!(std::isfinite(surge_.times()) && surge_.times() > 0)) {
-      return absl::InvalidArgumentError(absl::StrCat("the load cannot be multiplied by ", surge_.times(), "; write for example 3"));
-    }
+    const absl::Status possible = CheckTimes(surge_.times());
+    if (!possible.ok()) return possible;
     load_ = *load;
-    id_ = load_->StartSurge(surge_.times());
+    Start(surge_.times());
+    return absl::OkStatus();
+  }
+
+  // One surge ends, and another begins.
+  absl::Status Change(const Fault& fault) override {
+    if (load_ == nullptr) return ActiveFault::Change(fault);
+    const absl::Status possible = CheckTimes(fault.surge().times());
+    if (!possible.ok()) return possible;
+    load_->EndSurge(id_);
+    AddTo(before_);
+    Start(fault.surge().times());
     return absl::OkStatus();
   }
 
   absl::Status Heal(HealFor) override {
-    if (load_ != nullptr) load_->EndSurge(id_);
+    if (load_ == nullptr || over_) return absl::OkStatus();
+    load_->EndSurge(id_);
+    AddTo(before_);
+    over_ = true;
     return absl::OkStatus();
   }
 
   Evidence Seen() override {
     Evidence evidence;
     if (load_ == nullptr) return evidence;
-    const SurgeRates seen = load_->SeenSurge(id_);
-    evidence.set_base_rate(seen.base);
-    evidence.set_requested_requests_rate(seen.requested);
-    evidence.set_achieved_requests_rate(seen.achieved);
+    Requests seen = before_;
+    if (!over_) AddTo(seen);
+    if (seen.seconds <= 0) return evidence;
+    evidence.set_base_rate(seen.base / seen.seconds);
+    evidence.set_requested_requests_rate(seen.requested / seen.seconds);
+    evidence.set_achieved_requests_rate(seen.achieved / seen.seconds);
     return evidence;
   }
 
  private:
+  // How many, as SurgeRates has them per second.
+  struct Requests {
+    double seconds = 0;
+    double base = 0;
+    double requested = 0;
+    double achieved = 0;
+  };
+
+  static absl::Status CheckTimes(double times) {
+    if (std::isfinite(times) && times > 0) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat("the load cannot be multiplied by ", times, "; write for example 3"));
+  }
+
+  void Start(double times) {
+    began_ns_ = BootNanos();
+    id_ = load_->StartSurge(times);
+  }
+
+  // Those of the surge that was started last.
+  void AddTo(Requests& requests) const {
+    const SurgeRates seen = load_->SeenSurge(id_);
+    const double seconds = static_cast<double>(BootNanos() - began_ns_) / 1e9;
+    requests.seconds += seconds;
+    requests.base += seconds * seen.base;
+    requests.requested += seconds * seen.requested;
+    requests.achieved += seconds * seen.achieved;
+  }
+
   const Surge surge_;
   const FaultContext context_;
-  HttpLoad* load_ = nullptr;
+  LoadGenerator* load_ = nullptr;
   int id_ = 0;
+  int64_t began_ns_ = 0;
+  Requests before_;  // of the surges that were ended
+  bool over_ = false;
 };
 
 }  // namespace

@@ -10,14 +10,23 @@ namespace {
 constexpr double kSecond = 1e9;
 constexpr double kSegment = 1500;
 
+double RateOf(int64_t rate) { return static_cast<double>(std::max<int64_t>(1, rate)); }
+double BurstOf(double rate, int64_t burst) { return burst > 0 ? static_cast<double>(burst) : std::max(rate / 100, kSegment); }
+double GrainOf(double rate, double burst) { return std::clamp(std::floor(rate / 1000), 1.0, burst); }
+
 }  // namespace
 
 Bucket::Bucket(int64_t rate, int64_t burst, int64_t now_ns)
-    : rate_(static_cast<double>(std::max<int64_t>(1, rate))),
-      burst_(burst > 0 ? static_cast<double>(burst) : std::max(rate_ / 100, kSegment)),
-      grain_(std::clamp(std::floor(rate_ / 1000), 1.0, burst_)),
-      tokens_(burst_),
-      filled_ns_(now_ns) {}
+    : rate_(RateOf(rate)), burst_(BurstOf(rate_, burst)), grain_(GrainOf(rate_, burst_)), tokens_(burst_), filled_ns_(now_ns) {}
+
+void Bucket::SetRate(int64_t rate, int64_t burst, int64_t now_ns) {
+  Fill(now_ns);
+  rate_ = RateOf(rate);
+  burst_ = BurstOf(rate_, burst);
+  grain_ = GrainOf(rate_, burst_);
+  tokens_ = std::min(tokens_, burst_);
+  fresh_ = 2;  // the one under way, and a whole one
+}
 
 void Bucket::Fill(int64_t now_ns) {
   if (now_ns <= filled_ns_) return;
@@ -44,7 +53,9 @@ void Bucket::Took(uint64_t connection, size_t bytes, bool more, int64_t now_ns) 
   tokens_ -= static_cast<double>(bytes);
   if (!line_.empty() && now_ns - second_ns_ >= static_cast<int64_t>(kSecond)) {
     const double seconds = static_cast<double>(now_ns - second_ns_) / kSecond;
-    achieved_rate_ = std::max(achieved_rate_, static_cast<int64_t>(static_cast<double>(second_bytes_) / seconds));
+    const auto achieved = static_cast<int64_t>(static_cast<double>(second_bytes_) / seconds);
+    achieved_rate_ = fresh_ > 0 ? achieved : std::max(achieved_rate_, achieved);
+    fresh_ = std::max(0, fresh_ - 1);
     second_ns_ = now_ns;
     second_bytes_ = 0;
   }

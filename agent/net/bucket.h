@@ -14,6 +14,9 @@ class Bucket {
   // `rate` in bytes per second; `burst` in bytes, 0: what 10 ms let through, and 1500 at least. Starts full.
   Bucket(int64_t rate, int64_t burst, int64_t now_ns);
 
+  // Another rate and burst from now on. What was achieved is told anew from the next whole second.
+  void SetRate(int64_t rate, int64_t burst, int64_t now_ns);
+
   // How many of `wanted` bytes the connection may write now. 0: it stands in line.
   size_t Grant(uint64_t connection, size_t wanted, int64_t now_ns);
   // It wrote so many of those, and has more or not.
@@ -32,9 +35,9 @@ class Bucket {
  private:
   void Fill(int64_t now_ns);
 
-  const double rate_;
-  const double burst_;
-  const double grain_;  // it is not worth a turn to write less
+  double rate_;
+  double burst_;
+  double grain_;  // it is not worth a turn to write less
   double tokens_;
   int64_t filled_ns_;
   std::list<uint64_t> line_;
@@ -42,6 +45,7 @@ class Bucket {
   int64_t second_ns_ = 0;  // when the second under way began
   int64_t second_bytes_ = 0;
   int64_t achieved_rate_ = 0;
+  int fresh_ = 0;  // so many seconds are to end until those at the present rate are compared
 };
 
 }  // namespace squall

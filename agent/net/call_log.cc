@@ -8,6 +8,24 @@ namespace squall {
 namespace {
 
 constexpr int64_t kMostMs = std::numeric_limits<uint32_t>::max() - 1;
+constexpr int kMostPrefixes = 64;  // in a record: a run has few loads, and others' trace ids can be anything
+
+// The trace ids that the calls carry. What is beyond the most prefixes counts as none.
+void AddTraces(const std::vector<SeenCall>& seen, Arrivals& arrivals) {
+  if (std::none_of(seen.begin(), seen.end(), [](const SeenCall& call) { return call.trace.has_value(); })) return;
+  std::map<uint64_t, uint32_t> places;  // by prefix, from 1
+  int64_t last = 0;
+  for (const SeenCall& call : seen) {
+    uint32_t place = 0;
+    if (call.trace && (arrivals.trace_prefixes_size() < kMostPrefixes || places.count(call.trace->prefix) > 0)) {
+      place = places.try_emplace(call.trace->prefix, arrivals.trace_prefixes_size() + 1).first->second;
+      if (static_cast<int>(place) > arrivals.trace_prefixes_size()) arrivals.add_trace_prefixes(call.trace->prefix);
+    }
+    arrivals.add_trace_prefix(place);
+    arrivals.add_number(place == 0 ? 0 : call.trace->number - last);
+    if (place != 0) last = call.trace->number;
+  }
+}
 
 }  // namespace
 
@@ -48,6 +66,7 @@ std::vector<Record> CallLog::Flush() {
         arrivals.add_timeout_ms(call.timeout_ms ? static_cast<uint32_t>(std::min(*call.timeout_ms, kMostMs)) + 1 : 0);
       }
     }
+    AddTraces(seen, arrivals);
     records.push_back(std::move(record));
   }
   return records;

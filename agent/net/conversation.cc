@@ -16,8 +16,8 @@ constexpr size_t kMaxEarly = 64 << 10;
 
 }  // namespace
 
-Conversation::Conversation(bool parse, int64_t opened_ns, RequestFaults* faults, CallObserver observer)
-    : parts_(faults, std::move(observer)), kind_(parse ? Kind::kUnknown : Kind::kOpaque), opened_ns_(opened_ns) {}
+Conversation::Conversation(bool parse, int64_t opened_ns, RequestFaults* faults, CallObserver observer, std::string deadline_header)
+    : parts_(faults, std::move(observer), std::move(deadline_header)), kind_(parse ? Kind::kUnknown : Kind::kOpaque), opened_ns_(opened_ns) {}
 
 void Conversation::FromService(absl::string_view bytes, int64_t now_ns) {
   if (Broken() || service_ended_) return;

@@ -24,8 +24,9 @@ class Conversation {
  public:
   static constexpr size_t kMaxHeld = 1 << 20;
 
-  // With `parse` false every connection is one call. `faults` are the edge's, may be null, and outlive this.
-  Conversation(bool parse, int64_t opened_ns, RequestFaults* faults, CallObserver observer);
+  // With `parse` false every connection is one call. `faults` are the edge's, may be null, and outlive this. `deadline_header`: of the
+  // edge, in lower case.
+  Conversation(bool parse, int64_t opened_ns, RequestFaults* faults, CallObserver observer, std::string deadline_header = "");
   Conversation(const Conversation&) = delete;
   Conversation& operator=(const Conversation&) = delete;
 
@@ -54,6 +55,9 @@ class Conversation {
   void Forget(RequestFaults::Kind kind, int64_t now_ns);
 
   bool HoldsFor(RequestFaults::Kind kind) const;
+
+  // The service has closed its side, though what it said before that cannot be taken yet: it waits for no answer any longer.
+  void CallerLeft(int64_t now_ns) { parts_.calls.EndAll(CALLER_LEFT, now_ns); }
 
   // The connection is over: calls that are open end with `result`.
   void OnClose(CallResult result, int64_t now_ns);

@@ -10,7 +10,9 @@ namespace squall {
 // A conversation between nobody: tests put in what both sides say and look at what comes out.
 struct Talk {
   explicit Talk(bool parse = true)
-      : conversation(parse, /*opened_ns=*/5, &faults, [this](const SeenCall& call) { calls.push_back(call); }) {}
+      : conversation(parse, /*opened_ns=*/5, &faults, [this](const SeenCall& call) { calls.push_back(call); },
+                     kDeadlineHeader) {}
+  static constexpr char kDeadlineHeader[] = "x-wait";
 
   // What comes out at the other side; what goes to the service counts as written.
   std::string FromService(const std::string& bytes, int64_t now = 10) {

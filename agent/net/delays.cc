@@ -37,6 +37,8 @@ Delays::Delays(const Latency& latency, uint64_t seed)
   z_ = normal_(random_);
 }
 
+void Delays::SetDelay(const Latency& latency) { delay_ = Nanos(latency.delay()); }
+
 int64_t Delays::Draw() {
   if (jitter_ == 0) return static_cast<int64_t>(delay_);
   const double z = z_;

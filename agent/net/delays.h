@@ -14,6 +14,8 @@ namespace squall {
 class Delays {
  public:
   Delays(const Latency& latency, uint64_t seed);
+  // The latency's `delay` is another from now on.
+  void SetDelay(const Latency& latency);
   // In nanoseconds, never negative.
   int64_t Draw();
 
@@ -22,7 +24,7 @@ class Delays {
   double Normal(double z) const;
   double Pareto(double z) const;
 
-  const double delay_;
+  double delay_;
   const double jitter_;
   const Latency::Distribution distribution_;
   const double memory_;

@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "agent/net/call_headers.h"
 
 namespace squall {
 
@@ -23,23 +24,22 @@ const http_parser_settings& Http1::RequestSettings() {
     http_parser_settings s;
     http_parser_settings_init(&s);
     s.on_url = [](http_parser* parser, const char* at, size_t size) {
-      if (Self(parser)->fate_ == Fate::kUndecided) Self(parser)->collected_.url.append(at, size);
+      Self(parser)->collected_.url.append(at, size);
       return 0;
     };
     s.on_header_field = [](http_parser* parser, const char* at, size_t size) {
-      Http1& self = *Self(parser);
-      if (self.fate_ != Fate::kUndecided) return 0;
-      Collected& collected = self.collected_;
+      Collected& collected = Self(parser)->collected_;
+      if (!collected.open) return 0;
       if (collected.in_value || collected.headers.empty()) collected.headers.emplace_back();
       collected.in_value = false;
       collected.headers.back().first.append(at, size);
       return 0;
     };
     s.on_header_value = [](http_parser* parser, const char* at, size_t size) {
-      Http1& self = *Self(parser);
-      if (self.fate_ != Fate::kUndecided || self.collected_.headers.empty()) return 0;
-      self.collected_.in_value = true;
-      self.collected_.headers.back().second.append(at, size);
+      Collected& collected = Self(parser)->collected_;
+      if (!collected.open || collected.headers.empty()) return 0;
+      collected.in_value = true;
+      collected.headers.back().second.append(at, size);
       return 0;
     };
     s.on_headers_complete = [](http_parser* parser) { return Self(parser)->OnRequestHeaders(); };
@@ -75,6 +75,13 @@ int Http1::OnRequestHeaders() {
   call.head = request_.method == HTTP_HEAD;
   call.connect = request_.method == HTTP_CONNECT;
   call.upgrade = request_.upgrade != 0;
+  collected_.open = false;
+  CallHeaders headers(parts_.deadline_header);
+  for (auto& [name, value] : collected_.headers) {
+    absl::AsciiStrToLower(&name);
+    headers.Add(name, value);
+  }
+  headers.Fill(/*grpc=*/false, *parts_.calls.Find(call.id));
   calls_.push_back(std::move(call));
   if (fate_ == Fate::kUndecided) {
     headers_complete_ = true;
@@ -180,8 +187,7 @@ void Http1::Decide() {
   view.method = http_method_str(static_cast<http_method>(request_.method));
   view.path = collected_.url;
   bool expects = false;
-  for (auto& [name, value] : collected_.headers) {
-    absl::AsciiStrToLower(&name);
+  for (const auto& [name, value] : collected_.headers) {
     view.headers.emplace_back(name, value);
     expects |= name == "expect";
   }

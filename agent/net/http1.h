@@ -51,7 +51,9 @@ class Http1 : public Protocol {
     bool close = false;
     std::shared_ptr<const OwnAnswer> answer;
   };
+  // Of the header of the request at hand; what comes after that is none.
   struct Collected {
+    bool open = true;
     std::string url;
     std::vector<std::pair<std::string, std::string>> headers;
     bool in_value = false;

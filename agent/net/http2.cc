@@ -222,6 +222,10 @@ void Http2::CloseStream(Streams::iterator stream) {
   }
   if (stream->second.state == Stream::kAnswered) --owed_;
   answering_.erase(stream->first);
+  if (parts_.calls.Find(stream->second.call) != nullptr) unwritten_[stream->first] = stream->second.call;
+  if (unwritten_.size() > 2 * parts_.calls.size() + 16) {
+    std::erase_if(unwritten_, [this](const auto& each) { return parts_.calls.Find(each.second) == nullptr; });
+  }
   streams_.erase(stream);
 }
 

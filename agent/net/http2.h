@@ -194,6 +194,7 @@ class Http2 : public Protocol {
   uint32_t identical_until_ = 0;  // up to here they do not
   std::map<uint32_t, uint32_t> service_ids_;  // by dependency's id, once translated
   std::deque<uint32_t> closed_;               // of those, the closed ones, oldest first
+  std::map<uint32_t, uint64_t> unwritten_;    // the calls of closed streams whose answer may not have reached the service yet
   std::set<std::pair<int64_t, uint32_t>> due_;
   size_t held_bytes_ = 0;
   std::set<uint32_t> answering_;  // streams with a body of ours that the stream's window has room for

@@ -264,6 +264,34 @@ TEST(Http2, GrpcFaultEndsTheCallWithItsStatusAndMessage) {
   EXPECT_EQ(line.talk.calls[0].result, FAILED);
 }
 
+TEST(Http2, HeadersTellTheRequestOfALoadAndHowLongTheCallerWaits) {
+  constexpr char kTrace[] = "00-4bf92f3577b34da60000000000000007-00f067aa0ba902b7-01";
+  for (const bool changed : {false, true}) {
+    Line line;
+    if (changed) line.talk.Http("/hit", 503);
+    line.client.Request(Get("/hit", {{"traceparent", kTrace}, {"x-wait", "1.5s"}}));
+    line.Run();
+    line.client.Request(Get("/passed", {{"traceparent", kTrace}, {"x-wait", "250"}, {"grpc-timeout", "1m"}}));
+    line.Run();
+    line.client.Request(Grpc("/s/M", {{"grpc-timeout", "1S"}, {"x-wait", "2s"}}), "x");
+    line.Run();
+    line.client.Request(Get("/plain", {{"traceparent", "00-4bf92f"}, {"x-wait", "soon"}}));
+    line.Run();
+    ASSERT_EQ(line.talk.calls.size(), 4u);
+    EXPECT_EQ(line.talk.calls[0].status, changed ? 503 : 200);
+    for (const size_t i : {0u, 1u}) {
+      ASSERT_TRUE(line.talk.calls[i].trace);
+      EXPECT_EQ(line.talk.calls[i].trace->prefix, 0x4bf92f3577b34da6u);
+      EXPECT_EQ(line.talk.calls[i].trace->number, 7);
+    }
+    EXPECT_EQ(line.talk.calls[0].timeout_ms, 1500);
+    EXPECT_EQ(line.talk.calls[1].timeout_ms, 250) << "grpc-timeout is for gRPC";
+    EXPECT_EQ(line.talk.calls[2].timeout_ms, 1000) << "the sooner of both";
+    EXPECT_FALSE(line.talk.calls[3].trace);
+    EXPECT_FALSE(line.talk.calls[3].timeout_ms);
+  }
+}
+
 TEST(Http2, StatusOfAGrpcCallComesFromItsTrailers) {
   Line line;
   line.answers = false;
@@ -363,6 +391,78 @@ TEST(Http2, CallersThatResetHeldAndPassedCallsHaveLeft) {
   EXPECT_EQ(line.server.seen.size(), 1u) << "the held one never reaches the dependency";
   ASSERT_EQ(line.talk.calls.size(), 2u);
   for (const SeenCall& call : line.talk.calls) EXPECT_EQ(call.result, CALLER_LEFT);
+}
+
+// The relay holds back what the conversation has let go.
+TEST(Http2, CallersThatResetWhileTheirAnswersAreHeldBackLeaveThen) {
+  for (const bool own : {false, true}) {
+    Line line;
+    line.client.Request(Get("/first"));
+    line.Run();
+    if (own) line.talk.Http("/held", 503, 0, "ours");
+    const std::vector<int32_t> ids = {line.client.Request(Get("/held")), line.client.Request(Get("/held")),
+                                      line.client.Request(Get("/held"))};
+    line.talk.conversation.FromService(line.client.Send(), 100);
+    line.server.Receive(line.talk.ToDependency());
+    if (!own) {
+      for (const int32_t id : ids) line.server.Answer(id, {{":status", "200"}}, "answer");
+      line.talk.conversation.FromDependency(line.server.Send(), 200);
+    }
+    const std::string held = line.talk.conversation.TakeToService().bytes;
+    ASSERT_EQ(line.talk.calls.size(), 1u);
+    line.client.Reset(ids[1]);
+    line.talk.conversation.FromService(line.client.Send(), 300);
+    ASSERT_EQ(line.talk.calls.size(), 2u) << own;
+    EXPECT_EQ(line.talk.calls[1].result, CALLER_LEFT);
+    EXPECT_EQ(line.talk.calls[1].end_ns, 300);
+    line.talk.conversation.Written(held.size(), 900);
+    ASSERT_EQ(line.talk.calls.size(), 4u);
+    EXPECT_EQ(line.talk.calls[2].result, own ? FAILED : ANSWERED);
+    EXPECT_EQ(line.talk.calls[2].end_ns, 900);
+    // Who resets what it has got whole has not left.
+    line.client.Reset(ids[0]);
+    line.talk.conversation.FromService(line.client.Send(), 950);
+    EXPECT_EQ(line.talk.calls.size(), 4u);
+  }
+}
+
+TEST(Http2, CallersThatResetWhileTheyUploadAndTheEarlyAnswerIsHeldBackLeaveThen) {
+  Line line;
+  const int32_t id = line.client.Request(Get("/upload"), std::string(100'000, 'x'));  // more than the window
+  line.talk.conversation.FromService(line.client.Send(), 100);
+  line.server.Receive(line.talk.ToDependency());
+  line.server.Answer(id, {{":status", "413"}}, "too much");
+  line.talk.conversation.FromDependency(line.server.Send(), 200);
+  const std::string held = line.talk.conversation.TakeToService().bytes;
+  ASSERT_TRUE(line.talk.calls.empty());
+  line.client.Reset(id);
+  line.talk.conversation.FromService(line.client.Send(), 300);
+  line.talk.conversation.Written(held.size(), 900);
+  ASSERT_EQ(line.talk.calls.size(), 1u);
+  EXPECT_EQ(line.talk.calls[0].result, CALLER_LEFT);
+  EXPECT_EQ(line.talk.calls[0].end_ns, 300);
+}
+
+TEST(Http2, CallersThatResetAreKnownHoweverManyAnswersWentBefore) {
+  Line line;
+  line.client.Request(Get("/first"));
+  line.Run();
+  for (int round = 0; round < 50; ++round) {
+    const std::vector<int32_t> ids = {line.client.Request(Get("/held")), line.client.Request(Get("/held"))};
+    line.talk.conversation.FromService(line.client.Send(), 100);
+    line.server.Receive(line.talk.ToDependency());
+    for (const int32_t id : ids) line.server.Answer(id, {{":status", "200"}}, "answer");
+    line.talk.conversation.FromDependency(line.server.Send(), 200);
+    const std::string held = line.talk.conversation.TakeToService().bytes;
+    line.client.Reset(ids[1]);
+    line.talk.conversation.FromService(line.client.Send(), 300);
+    line.server.Receive(line.talk.ToDependency());
+    ASSERT_EQ(line.talk.calls.back().result, CALLER_LEFT) << round;
+    line.talk.conversation.Written(held.size(), 400);
+    line.client.Receive(held);
+    ASSERT_EQ(line.talk.calls.size(), 3u + 2 * static_cast<size_t>(round));
+    ASSERT_EQ(line.talk.calls.back().result, ANSWERED) << round;
+  }
 }
 
 TEST(Http2, DependencyThatResetsOrGoesAwayHasLeft) {

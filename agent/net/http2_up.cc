@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "absl/strings/numbers.h"
+#include "agent/net/call_headers.h"
 #include "agent/net/grpc_text.h"
 #include "agent/net/http2.h"
 
@@ -109,10 +110,10 @@ bool Http2::TakeUpBlock() {
   if (up_.block_type != kHeaders) return false;
   const bool is_new = id > last_id_ && id % 2 == 1;
   Stream fresh;
-  std::optional<int64_t> timeout_ms;
+  CallHeaders headers(parts_.deadline_header);
   const bool decoded = up_decoder_.Decode(up_.block, [&](absl::string_view name, absl::string_view value, bool never) {
     if (is_new && name == "content-type") fresh.grpc = IsGrpc(value);
-    if (is_new && name == "grpc-timeout") timeout_ms = ParseGrpcTimeout(value);
+    if (is_new) headers.Add(name, value);
     if (is_new && name == ":method") fresh.head = value == "HEAD";
     if (keep) fields.push_back({std::string(name), std::string(value), never});
   });
@@ -122,7 +123,7 @@ bool Http2::TakeUpBlock() {
     last_id_ = id;
     fresh.request_ended = up_.block_ends_stream;
     fresh.call = parts_.calls.Begin(up_.block_begin_ns);
-    if (fresh.grpc) parts_.calls.Find(fresh.call)->timeout_ms = timeout_ms;
+    headers.Fill(fresh.grpc, *parts_.calls.Find(fresh.call));
     streams_.emplace(id, std::move(fresh));
     return NewRequest(id, std::move(fields), /*decided=*/up_.block_raw);
   }
@@ -357,6 +358,8 @@ void Http2::ServiceReset(uint32_t id) {
   const auto found = streams_.find(id);
   const bool rewrite = changed_ && !up_.raw && !up_.pass;
   if (found == streams_.end()) {
+    // The answer is there, and is held back on its way.
+    if (const auto held = unwritten_.find(id); held != unwritten_.end()) parts_.calls.End(held->second, CALLER_LEFT, now_ns_);
     if (rewrite && id % 2 == 0) AppendFrame(parts_.to_dependency, kRstStream, 0, id, up_.payload);
     return;
   }
@@ -365,7 +368,7 @@ void Http2::ServiceReset(uint32_t id) {
     AppendFrame(parts_.to_dependency, kRstStream, 0, stream.dependency_id, up_.payload);
   }
   const uint32_t spent = Spent(stream);
-  if (!stream.response_ended) parts_.calls.End(stream.call, CALLER_LEFT, now_ns_);
+  parts_.calls.End(stream.call, CALLER_LEFT, now_ns_);
   CloseStream(found);
   GiveBack(id, nullptr, spent);
 }

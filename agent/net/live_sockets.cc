@@ -234,7 +234,7 @@ absl::StatusOr<std::set<uint64_t>> SocketInodes(const std::vector<ProcessId>& pr
   std::set<uint64_t> inodes;
   for (const ProcessId& process : processes) {
     const std::vector<uint64_t> held = SocketInodesOf(process.pid);
-    if (held.empty() && IsAlive(process) && FdCount(process.pid) < 0) {
+    if (held.empty() && IsAlive(process) && CountFds(process.pid) < 0) {
       return absl::PermissionDeniedError(absl::StrCat("cannot see the sockets of pid ", process.pid, " (needs root)"));
     }
     inodes.insert(held.begin(), held.end());

@@ -13,6 +13,9 @@ class PacketDice {
   PacketDice(uint64_t seed, double percent, double correlation)
       : random_(seed), share_(percent / 100), same_(correlation / 100) {}
 
+  // Another share is hit from now on.
+  void SetPercent(double percent) { share_ = percent / 100; }
+
   bool Roll() {
     if (!first_ && same_ > 0 && Uniform() < same_) return last_;
     first_ = false;
@@ -26,7 +29,7 @@ class PacketDice {
   double Uniform() { return static_cast<double>(random_() >> 11) * 0x1p-53; }
 
   std::mt19937_64 random_;
-  const double share_;
+  double share_;
   const double same_;
   bool first_ = true;
   bool last_ = false;

@@ -22,6 +22,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
+#include "agent/net/measured_delay.h"
 #include "agent/net/packet.h"
 #include "agent/net/packet_dice.h"
 #include "agent/net/raw_sender.h"
@@ -29,7 +30,7 @@
 #include "agent/process/thread_priority.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/histogram.h"
+#include "base/lately.h"
 
 namespace squall {
 namespace {
@@ -83,6 +84,18 @@ class PacketQueue::Reader {
     }
     CloseIfUnused().IgnoreError();
     return status;
+  }
+
+  absl::Status Change(const std::string& name, const std::function<void(PacketAction&)>& change) {
+    absl::MutexLock lock(&mutex_);
+    const auto found = faults_.find(name);
+    if (found == faults_.end() || !found->second->set) return absl::NotFoundError("no such fault acts on packets");
+    FaultState& fault = *found->second;
+    change(fault.action);
+    for (PacketDice& dice : fault.dice) dice.SetPercent(fault.action.percent);
+    fault.achieved.Changed();
+    fault.lately.Changed(fault.seen[kRequest] + fault.seen[kResponse], fault.hit[kRequest] + fault.hit[kResponse]);
+    return absl::OkStatus();
   }
 
   absl::Status SetRemotes(const std::string& name, std::vector<Address> to) {
@@ -141,10 +154,7 @@ class PacketQueue::Reader {
     if (Draws(fault.action.what)) {
       const int64_t seen = fault.seen[kRequest] + fault.seen[kResponse];
       evidence.set_requested_percent(fault.action.percent);
-      if (seen > 0) {
-        evidence.set_achieved_percent(100. * static_cast<double>(fault.hit[kRequest] + fault.hit[kResponse]) /
-                                      static_cast<double>(seen));
-      }
+      if (seen > 0) evidence.set_achieved_percent(fault.lately.Percent(seen, fault.hit[kRequest] + fault.hit[kResponse]));
     } else {
       evidence.set_requested_ns(fault.action.requested_ns);
       evidence.set_achieved_p50_ns(fault.achieved.Quantile(0.5));
@@ -170,7 +180,8 @@ class PacketQueue::Reader {
     bool set = true;
     int64_t seen[2] = {};
     int64_t hit[2] = {};
-    Histogram achieved;
+    MeasuredDelay achieved;
+    Lately lately{100};                    // hit, of those seen
     std::set<Flow> flows;                  // that it touched
     std::map<Flow, bool> chosen;           // kDelay with a share: whether the connection is slow
     std::map<Flow, int64_t> last_out[2];   // kDelay: keeps the order
@@ -191,6 +202,7 @@ class PacketQueue::Reader {
     struct Stage {
       std::shared_ptr<FaultState> fault;
       int64_t for_ns = 0;
+      int asked = 0;  // as MeasuredDelay's
     };
     std::vector<Stage> stages;
     std::string damaged;  // what it is passed on as; empty: as it came
@@ -441,13 +453,13 @@ class PacketQueue::Reader {
         }
         int64_t& last = last_out[flow];
         last = std::max(last, now + std::max<int64_t>(0, action.delay_ns()));
-        held.stages.push_back({fault, last - now});
+        held.stages.push_back({fault, last - now, fault->achieved.asked()});
         held.release_ns = last;
         return;
       }
       case What::kReorder: {
         const int64_t delay = std::max<int64_t>(0, action.delay_ns());
-        held.stages.push_back({fault, delay});
+        held.stages.push_back({fault, delay, fault->achieved.asked()});
         held.release_ns += delay;
         return;
       }
@@ -475,7 +487,7 @@ class PacketQueue::Reader {
         int64_t for_ns = 0;
         for (const Held::Stage& stage : held.stages) for_ns += stage.for_ns;
         for (const Held::Stage& stage : held.stages) {
-          if (!all) stage.fault->achieved.Add(std::max<int64_t>(0, now - held.arrived_ns - (for_ns - stage.for_ns)));
+          if (!all) stage.fault->achieved.Add(stage.asked, std::max<int64_t>(0, now - held.arrived_ns - (for_ns - stage.for_ns)));
         }
       }
     }
@@ -565,6 +577,9 @@ PacketQueue::PacketQueue(const NetNamespace& ns, Target target) : reader_(std::m
 PacketQueue::~PacketQueue() = default;
 
 absl::Status PacketQueue::Set(const std::string& fault, PacketAction action) { return reader_->Set(fault, std::move(action)); }
+absl::Status PacketQueue::Change(const std::string& fault, const std::function<void(PacketAction&)>& change) {
+  return reader_->Change(fault, change);
+}
 absl::Status PacketQueue::SetRemotes(const std::string& fault, std::vector<Address> to) {
   return reader_->SetRemotes(fault, std::move(to));
 }

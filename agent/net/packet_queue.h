@@ -72,6 +72,9 @@ class PacketQueue {
 
   // Does `action` to packets from now on. An error, and nothing is changed. REQUIRES: no fault of this name is set.
   absl::Status Set(const std::string& fault, PacketAction action);
+  // Lets `change` set other values in what the fault does, for packets from now on: its percent, what delay_ns draws, and what of it
+  // was asked for. Called on the caller's thread while no packet is looked at. NOT_FOUND: it is not set.
+  absl::Status Change(const std::string& fault, const std::function<void(PacketAction&)>& change);
   // The edge of this fault leads elsewhere from now on.
   absl::Status SetRemotes(const std::string& fault, std::vector<Address> to);
   // Stops it, and passes on at once what it alone holds back. When it was the last one, rules and queue are gone, and that was

@@ -342,6 +342,48 @@ TEST_F(PacketQueueTest, LetsLaterDatagramsOvertake) {
   EXPECT_NEAR(queue_->EvidenceOf("mixed").achieved_percent(), 30, 15);
 }
 
+TEST_F(PacketQueueTest, GoesOnWithOtherValuesOnceTheyAreChanged) {
+  const Fd fd = Connected(SOCK_DGRAM, At(kWays[0]));
+  EXPECT_EQ(queue_->Change("twice", [](PacketAction&) { FAIL(); }).code(), absl::StatusCode::kNotFound);
+  Set("twice", Action(What::kDuplicate, IPPROTO_UDP, At(kWays[0]), true, false, 0));
+  const auto copies = [&] {
+    int got = 0;
+    for (int i = 0; i < 200; ++i) {
+      Send(fd, "datagram");
+      got += !Receive(fd).empty();
+    }
+    while (Readable(fd, 50 * kMs)) got += !Receive(fd).empty();
+    return got - 200;
+  };
+  EXPECT_EQ(copies(), 0);
+  ASSERT_TRUE(queue_->Change("twice", [](PacketAction& action) { action.percent = 100; }).ok());
+  EXPECT_EQ(copies(), 200);
+  ASSERT_TRUE(queue_->Change("twice", [](PacketAction& action) { action.percent = 50; }).ok());
+  EXPECT_NEAR(copies(), 100, 40);
+  const Evidence evidence = queue_->EvidenceOf("twice");
+  EXPECT_EQ(evidence.requested_percent(), 50);
+  EXPECT_EQ(evidence.packets_to_dependency(), 600);
+  EXPECT_NEAR(evidence.hit_to_dependency(), 300, 40);
+  Clear("twice");
+  EXPECT_EQ(queue_->Change("twice", [](PacketAction&) { FAIL(); }).code(), absl::StatusCode::kNotFound);
+
+  auto delay = std::make_shared<std::atomic<int64_t>>(0);
+  PacketAction slow = Delay(IPPROTO_UDP, At(kWays[0]), true, false, 0);
+  slow.delay_ns = [delay] { return delay->load(); };
+  Set("slow", std::move(slow));
+  for (const int64_t ms : {20, 60, 40}) {
+    ASSERT_TRUE(queue_->Change("slow", [&](PacketAction& action) {
+                        *delay = ms * kMs;
+                        action.requested_ns = ms * kMs;
+                      }).ok());
+    EXPECT_GE(RoundTrip(fd), ms * kMs);
+    EXPECT_EQ(queue_->EvidenceOf("slow").requested_ns(), ms * kMs);
+    EXPECT_GE(queue_->EvidenceOf("slow").achieved_p50_ns(), (ms - 1) * kMs);
+    EXPECT_EQ(queue_->EvidenceOf("slow").achieved_p50_ns(), queue_->EvidenceOf("slow").achieved_p99_ns()) << "of this one alone";
+  }
+  Clear("slow");
+}
+
 TEST_F(PacketQueueTest, DamagesDatagramsSoThatTheKernelNoticesOrDoesNot) {
   for (const char* way : kWays) {
     for (const bool request : {true, false}) {

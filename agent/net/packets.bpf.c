@@ -22,6 +22,8 @@
 #define LOOPBACK 1  // the index of its interface, in every network namespace
 
 volatile __u32 rules_on = 0;  // 0: every packet passes at once
+// Of the packets of each rule, by slot: the share that is hit, in 2^-32. Changed while the rule counts.
+volatile __u64 shares[PACKETS_RULES] = {};
 
 struct mark {
   __u64 began_ns;  // when its connection began; 0: before anybody looked
@@ -188,9 +190,10 @@ __noinline int ask(__u32 number, __u64 began_ns, int direction, int reset) {
     if (!rule || !rule->direction[direction] || !is_meant(rule, began_ns)) continue;
     if (rule->reset && reset && direction == PACKETS_INGRESS) continue;
     __u64 packet = __sync_fetch_and_add(&rule->seen[direction], 1);
-    if (!is_hit(rule->seed + direction, rule->share, rule->correlation, packet)) continue;
+    __u64 share = shares[slot & (PACKETS_RULES - 1)];
+    if (!is_hit(rule->seed + direction, share, rule->correlation, packet)) continue;
     __sync_fetch_and_add(&rule->hit[direction], 1);
-    return rule->share >> 32 ? 1 : 2;
+    return share >> 32 ? 1 : 2;
   }
   return 0;
 }

@@ -4,7 +4,7 @@
 #include <linux/types.h>
 
 #define PACKETS_EDGES 64      // that one service can have; number 0 stands for everybody
-#define PACKETS_RULES 64      // at one time
+#define PACKETS_RULES 64      // at one time; a power of two
 #define PACKETS_ON_AN_EDGE 8  // rules, at one time
 #define PACKETS_EGRESS 0      // from the service
 #define PACKETS_INGRESS 1
@@ -21,7 +21,6 @@ enum packet_connections { PACKETS_ALL, PACKETS_NEW, PACKETS_ESTABLISHED };
 struct packet_rule {
   __u64 seed;
   __u64 since_ns;      // CLOCK_BOOTTIME; what began before it is established
-  __u64 share;         // of the packets that is hit, in 2^-32
   __u64 correlation;   // with this probability, in 2^-32, a packet's fate is that of the one before
   __u32 connections;   // enum packet_connections
   __u8 direction[2];   // whether it acts on what leaves, and on what comes in

@@ -21,11 +21,14 @@
 #include "agent/net/packets.bpf.h"
 #include "agent/net/packets.skel.h"
 #include "base/clock.h"
+#include "base/lately.h"
 
 namespace squall {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr int64_t kLeastPackets = 100;  // of which a share says something
 
 uint64_t Share(double percent) { return static_cast<uint64_t>(std::llround(percent / 100 * 4294967296.0)); }
 
@@ -46,7 +49,6 @@ packet_rule ToBpf(const PacketRule& rule) {
   packet_rule out = {};
   out.seed = rule.seed;
   out.since_ns = static_cast<uint64_t>(BootNanos());
-  out.share = Share(rule.percent);
   out.correlation = Share(rule.correlation);
   out.connections = rule.connections == Partition::CONNECTIONS_NEW           ? PACKETS_NEW
                     : rule.connections == Partition::CONNECTIONS_ESTABLISHED ? PACKETS_ESTABLISHED
@@ -58,7 +60,10 @@ packet_rule ToBpf(const PacketRule& rule) {
   return out;
 }
 
-Evidence ToEvidence(const packet_rule& rule, double requested_percent) {
+int64_t SeenOf(const packet_rule& rule) { return static_cast<int64_t>(rule.seen[0] + rule.seen[1]); }
+int64_t HitOf(const packet_rule& rule) { return static_cast<int64_t>(rule.hit[0] + rule.hit[1]); }
+
+Evidence ToEvidence(const packet_rule& rule, double requested_percent, const Lately& lately) {
   Evidence evidence;
   const auto count = [](uint64_t value) { return static_cast<int64_t>(value); };
   evidence.set_packets_to_dependency(count(rule.seen[PACKETS_EGRESS]));
@@ -66,10 +71,9 @@ Evidence ToEvidence(const packet_rule& rule, double requested_percent) {
   evidence.set_hit_to_dependency(count(rule.hit[PACKETS_EGRESS]));
   evidence.set_hit_to_service(count(rule.hit[PACKETS_INGRESS]));
   evidence.set_refused(count(rule.refused));
-  const uint64_t seen = rule.seen[0] + rule.seen[1];
   if (requested_percent == 100) return evidence;
   evidence.set_requested_percent(requested_percent);
-  if (seen > 0) evidence.set_achieved_percent(100.0 * static_cast<double>(rule.hit[0] + rule.hit[1]) / static_cast<double>(seen));
+  evidence.set_achieved_percent(lately.Percent(SeenOf(rule), HitOf(rule)));
   return evidence;
 }
 
@@ -143,6 +147,7 @@ class BpfPackets : public Packets {
       return absl::ResourceExhaustedError(absl::StrCat("more than ", PACKETS_ON_AN_EDGE, " faults on the packets of one edge"));
     }
     const packet_rule entry = ToBpf(rule);
+    skeleton_->bss->shares[slot] = Share(rule.percent);
     if (bpf_map_update_elem(bpf_map__fd(skeleton_->maps.rules), &slot, &entry, BPF_ANY) != 0) {
       return absl::ErrnoToStatus(errno, "cannot write a BPF map");
     }
@@ -150,9 +155,26 @@ class BpfPackets : public Packets {
     const absl::Status status = WriteSlots(number, slots);
     if (!status.ok()) return status;
     const int id = next_++;
-    added_[id] = {slot, number, rule.percent, true, {}};
+    added_[id] = {slot, number, rule.percent, true, Lately(kLeastPackets), {}};
     skeleton_->bss->rules_on = Active();
     return id;
+  }
+
+  absl::Status SetPercent(int rule, double percent) override {
+    absl::MutexLock lock(&mutex_);
+    const auto found = added_.find(rule);
+    if (found == added_.end() || !found->second.active || skeleton_ == nullptr) {
+      return absl::NotFoundError("no such rule drops packets");
+    }
+    Added& added = found->second;
+    packet_rule now = {};
+    if (bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.rules), &added.slot, &now) != 0) {
+      return absl::ErrnoToStatus(errno, "cannot read a BPF map");
+    }
+    added.lately.Changed(SeenOf(now), HitOf(now));
+    added.percent = percent;
+    skeleton_->bss->shares[added.slot] = Share(percent);
+    return absl::OkStatus();
   }
 
   absl::Status Remove(int rule) override {
@@ -199,6 +221,7 @@ class BpfPackets : public Packets {
     uint32_t number = 0;  // of the edge
     double percent = 0;
     bool active = false;
+    Lately lately{kLeastPackets};
     Evidence seen;  // when it is no longer active
   };
 
@@ -268,7 +291,7 @@ class BpfPackets : public Packets {
   Evidence Read(const Added& added) const {
     packet_rule rule = {};
     if (bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.rules), &added.slot, &rule) != 0) return {};
-    return ToEvidence(rule, added.percent);
+    return ToEvidence(rule, added.percent, added.lately);
   }
 
   absl::Mutex mutex_;

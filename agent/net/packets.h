@@ -51,6 +51,9 @@ class Packets {
   // From now on; the result is its number. Rules of one edge are asked in the order in which they came, those for everything
   // first, and what one drops the later ones do not see. NOT_FOUND: no such edge; RESOURCE_EXHAUSTED: more than 8 on an edge.
   virtual absl::StatusOr<int> Add(const PacketRule& rule) = 0;
+  // Of the rule's packets this share is dropped from now on. What the evidence says of shares is then that of the last ones. NOT_FOUND:
+  // no such rule acts.
+  virtual absl::Status SetPercent(int rule, double percent) = 0;
   // OK only once it is seen to be gone. Idempotent.
   virtual absl::Status Remove(int rule) = 0;
   // What the rule did; after Remove: what it did until then.

@@ -160,6 +160,31 @@ TEST_F(PacketsTest, LossIsAsMuchAsWasAskedFor) {
   }
 }
 
+TEST_F(PacketsTest, LossFollowsTheShareThatIsAskedForWithoutLosingCount) {
+  EchoServer server(AF_INET, /*echo=*/false);
+  Child& service = Run();
+  SetEdge(server.address, /*udp=*/true);
+  const int fd = service.Socket(AF_INET, SOCK_DGRAM);
+  const int loss = Add({.percent = 1, .seed = 5});
+  int64_t sent = 0, lost = 0;
+  for (const double percent : {1.0, 50.0, 100.0, 5.0, 5.0}) {
+    ASSERT_TRUE(packets_->SetPercent(loss, percent).ok());
+    service.SendNumbers(fd, 2000, server.address);
+    const auto arrived = static_cast<int64_t>(server.Numbers().size());
+    EXPECT_NEAR(static_cast<double>(2000 - arrived) / 20, percent, 5) << percent;
+    sent += 2000;
+    lost += 2000 - arrived;
+    const Evidence seen = packets_->Seen(loss);
+    EXPECT_EQ(seen.packets_to_dependency(), sent);
+    EXPECT_EQ(seen.hit_to_dependency(), lost);
+    if (percent < 100) { EXPECT_EQ(seen.requested_percent(), percent); }
+  }
+  EXPECT_NEAR(packets_->Seen(loss).achieved_percent(), 5, 3) << "of the last packets, not of all";
+  Remove(loss);
+  EXPECT_EQ(packets_->Seen(loss).packets_to_dependency(), sent);
+  EXPECT_EQ(packets_->SetPercent(loss, 10).code(), absl::StatusCode::kNotFound);
+}
+
 TEST_F(PacketsTest, LossCountsEachDirectionByItself) {
   EchoServer server(AF_INET6);
   Child& service = Run();

@@ -51,7 +51,8 @@ class OpenCalls {
 
 // What a protocol works on.
 struct ConversationParts {
-  explicit ConversationParts(RequestFaults* of_edge, CallObserver observer) : faults(of_edge), calls(std::move(observer)) {}
+  ConversationParts(RequestFaults* of_edge, CallObserver observer, std::string deadline)
+      : faults(of_edge), calls(std::move(observer)), deadline_header(std::move(deadline)) {}
 
   // Bytes to pass on; the owner takes them away.
   std::string to_dependency;
@@ -61,6 +62,7 @@ struct ConversationParts {
   RequestFaults* faults;          // of the edge; may be null
   RequestFaults::Touched touched;
   OpenCalls calls;
+  const std::string deadline_header;  // in lower case; empty: none
 
   bool FaultsActive() const { return faults != nullptr && faults->Active(); }
   uint64_t OffsetToService() const { return taken_to_service + to_service.size(); }

@@ -39,6 +39,12 @@ absl::Status Relay::SetFault(const Fault& fault, uint64_t seed) {
   return status;
 }
 
+absl::Status Relay::ChangeFault(const Fault& fault) {
+  absl::Status status;
+  loop_->Do([&] { status = loop_->ChangeFault(fault); });
+  return status;
+}
+
 absl::Status Relay::ClearFault(const std::string& edge, Fault::KindCase kind) {
   absl::Status status;
   loop_->Do([&] { status = loop_->ClearFault(edge, kind); });

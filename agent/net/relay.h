@@ -34,6 +34,7 @@ class Relay {
     std::string name;
     std::vector<Address> to;          // what the service calls, as for SetAddresses
     bool parse_http = true;
+    std::string deadline_header = "";  // in which callers say how long they will wait
     std::optional<Address> relay_at;  // listen here; else redirect with `intercept`
     Intercept* intercept = nullptr;   // outlives the edge
   };
@@ -57,6 +58,9 @@ class Relay {
   // edge: a second takes the first one's place. Faults of other kinds stay as they are. `seed` decides what is left to
   // chance. UNIMPLEMENTED: a kind that the relay does not do; NOT_FOUND: no such edge. Nothing is changed then.
   absl::Status SetFault(const Fault& fault, uint64_t seed);
+  // The fault of this kind on this edge goes on with these values, for what comes from now on. As what is asked for counts the last
+  // value; what was achieved is that of the last of which anything was measured. NOT_FOUND: none of this kind is set there.
+  absl::Status ChangeFault(const Fault& fault);
   // Takes it away: what it alone held back is passed on at once, in order. Idempotent. FAILED_PRECONDITION when something
   // is still held.
   absl::Status ClearFault(const std::string& edge, Fault::KindCase kind);

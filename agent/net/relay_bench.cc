@@ -20,7 +20,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "agent/load/http_load.h"
+#include "agent/load/load_generator.h"
 #include "agent/net/relay.h"
 #include "base/clock.h"
 #include "base/fd.h"
@@ -47,7 +47,7 @@ Percentiles Measure(int port, double rate, double seconds) {
   load.mutable_give_up_after()->set_seconds(5);
   load.set_max_in_flight(4000);
   std::vector<double> latencies, lags;
-  auto running = HttpLoad::Start(load, "bench", 1, [&](Record record) {
+  auto running = LoadGenerator::Start(load, "bench", 1, [&](Record record) {
     for (int i = 0; i < record.requests().latency_us_size(); ++i) {
       const double lag = record.requests().lag_us(i) / 1e3;
       latencies.push_back(record.requests().latency_us(i) / 1e3 - lag);

@@ -35,6 +35,7 @@ struct EdgeUpstream {
 struct RelayEdge {
   std::string name;
   bool parse_http = true;
+  std::string deadline_header;  // in lower case
   std::optional<Address> relay_at;
   Intercept* intercept = nullptr;
   const NetNamespace* ns = nullptr;
@@ -51,9 +52,10 @@ struct RelayEdge {
   EdgeStats stats;
 };
 
-struct Connection {
-  Connection(RelayEdge* of, uint64_t number, bool parse, int64_t now, CallObserver observer)
-      : id(number), opened_ns(now), edge(of), shape(&of->shape, number), conversation(parse, now, &of->requests, std::move(observer)) {}
+struct RelayConnection {
+  RelayConnection(RelayEdge* of, uint64_t number, bool parse, int64_t now, CallObserver observer)
+      : id(number), opened_ns(now), edge(of), shape(&of->shape, number), 
+        conversation(parse, now, &of->requests, std::move(observer), of->deadline_header) {}
   // What is on its way there.
   Shaper& Toward(Way way) { return shape.Toward(way); }
   // The socket that bytes of that way are written to. Empty: it was reset, or is not connected yet.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "agent/net/relay_loop.h"
 #include "agent/net/tcp_counters.h"
@@ -103,6 +104,7 @@ absl::Status RelayLoop::Open(const Relay::EdgeOptions& options, const NetNamespa
   edge.name = options.name;
   edge.stats.set_edge(options.name);
   edge.parse_http = options.parse_http;
+  edge.deadline_header = absl::AsciiStrToLower(options.deadline_header);
   edge.relay_at = options.relay_at;
   edge.intercept = options.intercept;
   edge.ns = &ns;
@@ -258,6 +260,18 @@ absl::Status RelayLoop::SetFault(const Fault& fault, uint64_t seed) {
   return absl::OkStatus();
 }
 
+absl::Status RelayLoop::ChangeFault(const Fault& fault) {
+  RelayEdge* edge = FindEdge(EdgeOf(fault));
+  if (edge != nullptr && fault.has_http() && edge->requests.Change(fault.http())) return absl::OkStatus();
+  if (edge != nullptr && fault.has_grpc() && edge->requests.Change(fault.grpc())) return absl::OkStatus();
+  const std::optional<Stage> stage = StageOf(fault.kind_case());
+  if (edge == nullptr || !stage || edge->shape.Get(*stage) == nullptr) {
+    return absl::NotFoundError(absl::StrCat("edge ", EdgeOf(fault), " has no such fault to change"));
+  }
+  edge->shape.Change(fault, BootNanos());
+  return absl::OkStatus();
+}
+
 absl::Status RelayLoop::ClearFault(const std::string& name, Fault::KindCase kind) {
   RelayEdge* edge = FindEdge(name);
   if (edge == nullptr) return absl::OkStatus();
@@ -292,7 +306,7 @@ absl::Status RelayLoop::ClearFault(const std::string& name, Fault::KindCase kind
   edge->shape.Clear(*stage);
   if (kind == Fault::kBlackhole) Mirror(*edge);
   for (const uint64_t id : ConnectionsOf(*edge)) {
-    Connection& connection = *connections_.at(id);
+    RelayConnection& connection = *connections_.at(id);
     if (kind == Fault::kLatency) connection.shape.ReleaseLatency();
     if (kind == Fault::kBlackhole && !connection.connected && !connection.dependency) {
       StartConnect(connection);

@@ -129,11 +129,12 @@ void RelayLoop::HandleEvent(uint32_t events, uint64_t data) {
   }
   const auto found = connections_.find(id);
   if (found == connections_.end()) return;
-  Connection& connection = *found->second;
+  RelayConnection& connection = *found->second;
   if (!(tag == Tag::kService ? connection.service : connection.dependency)) return;  // reset meanwhile
   if (tag == Tag::kDependency && !connection.connected) {
     if (!FinishConnect(connection)) return;
-  } else if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+  } else if (events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
+    if (events & EPOLLRDHUP && !MayRead(connection, Way::kToDependency)) connection.conversation.CallerLeft(BootNanos());
     const Way way = tag == Tag::kService ? Way::kToDependency : Way::kToService;
     if (!Read(connection, way, (events & (EPOLLHUP | EPOLLERR)) != 0)) return;
   }
@@ -176,14 +177,14 @@ void RelayLoop::Accept(RelayEdge& edge, int listener) {
 void RelayLoop::Connect(RelayEdge& edge, std::shared_ptr<EdgeUpstream> upstream, Fd service, uint32_t source_pid) {
   const int64_t now = BootNanos();
   const uint64_t id = next_id_++;
-  auto made = std::make_unique<Connection>(&edge, id, edge.parse_http, now, [this, id](const SeenCall& call) {
-    Connection& of = *connections_.at(id);
+  auto made = std::make_unique<RelayConnection>(&edge, id, edge.parse_http, now, [this, id](const SeenCall& call) {
+    RelayConnection& of = *connections_.at(id);
     of.shape.CallEnded(/*last=*/of.conversation.OpenCalls() == 0);
     SeenCall seen = call;
     seen.source_pid = of.source_pid;
     sink_(of.edge->name, seen);
   });
-  Connection& connection = *made;
+  RelayConnection& connection = *made;
   connections_[id] = std::move(made);
   connection.service = std::move(service);
   connection.source_pid = source_pid;
@@ -197,7 +198,7 @@ void RelayLoop::Connect(RelayEdge& edge, std::shared_ptr<EdgeUpstream> upstream,
   Move(id);
 }
 
-void RelayLoop::StartConnect(Connection& connection) {
+void RelayLoop::StartConnect(RelayConnection& connection) {
   const uint64_t id = connection.id;
   const Address to = connection.upstream->watch.address();
   absl::StatusOr<Fd> fd = connection.edge->ns->Socket(to.Family(), SOCK_STREAM | SOCK_NONBLOCK);
@@ -215,7 +216,7 @@ void RelayLoop::StartConnect(Connection& connection) {
   Move(id);
 }
 
-bool RelayLoop::FinishConnect(Connection& connection) {
+bool RelayLoop::FinishConnect(RelayConnection& connection) {
   int error = 0;
   socklen_t length = sizeof(error);
   getsockopt(connection.dependency.get(), SOL_SOCKET, SO_ERROR, &error, &length);
@@ -227,7 +228,7 @@ bool RelayLoop::FinishConnect(Connection& connection) {
   return true;
 }
 
-void RelayLoop::ConnectFailed(Connection& connection, int error) {
+void RelayLoop::ConnectFailed(RelayConnection& connection, int error) {
   if (error == ECONNREFUSED) {
     connection.upstream->watch.NoteRefused();
     EdgeStats& stats = connection.edge->stats;
@@ -239,7 +240,7 @@ void RelayLoop::ConnectFailed(Connection& connection, int error) {
   if (error == ECONNREFUSED) Mirror(edge);
 }
 
-bool RelayLoop::Read(Connection& connection, Way way, bool broken) {
+bool RelayLoop::Read(RelayConnection& connection, Way way, bool broken) {
   if (connection.lingers_until_ns > 0) return Linger(connection, way);
   const int fd = connection.SocketOf(Back(way)).get();
   for (int i = 0; i < 16 && MayRead(connection, way); ++i) {
@@ -258,7 +259,7 @@ bool RelayLoop::Read(Connection& connection, Way way, bool broken) {
   return true;
 }
 
-bool RelayLoop::Broken(Connection& connection, Way way) {
+bool RelayLoop::Broken(RelayConnection& connection, Way way) {
   const CallResult who_left = way == Way::kToDependency ? CALLER_LEFT : PEER_LEFT;
   const int64_t now = BootNanos();
   Shaper& shaper = connection.Toward(way);
@@ -276,7 +277,7 @@ bool RelayLoop::Broken(Connection& connection, Way way) {
   return true;
 }
 
-void RelayLoop::Enter(Connection& connection, Way way, absl::string_view bytes, int64_t now_ns) {
+void RelayLoop::Enter(RelayConnection& connection, Way way, absl::string_view bytes, int64_t now_ns) {
   EdgeStats& stats = connection.edge->stats;
   const auto size = static_cast<int64_t>(bytes.size());
   if (way == Way::kToDependency) {
@@ -289,7 +290,7 @@ void RelayLoop::Enter(Connection& connection, Way way, absl::string_view bytes, 
   PassOn(connection, now_ns);
 }
 
-bool RelayLoop::MayRead(Connection& connection, Way way) {
+bool RelayLoop::MayRead(RelayConnection& connection, Way way) {
   const Conversation& conversation = connection.conversation;
   const Shaper& shaper = connection.Toward(way);
   if (shaper.end_read() || shaper.Full() || conversation.Broken()) return false;
@@ -297,7 +298,7 @@ bool RelayLoop::MayRead(Connection& connection, Way way) {
   return conversation.WantsFromService();
 }
 
-bool RelayLoop::PassOn(Connection& connection, int64_t now_ns) {
+bool RelayLoop::PassOn(RelayConnection& connection, int64_t now_ns) {
   bool any = false;
   for (const Way way : kBothWays) {
     // Answers of ours, too, have to be taken: the conversation holds few of them, and then wants no more.
@@ -312,7 +313,7 @@ bool RelayLoop::PassOn(Connection& connection, int64_t now_ns) {
   return any;
 }
 
-void RelayLoop::Pass(Connection& connection, Way way, absl::string_view bytes, int64_t now_ns) {
+void RelayLoop::Pass(RelayConnection& connection, Way way, absl::string_view bytes, int64_t now_ns) {
   Shaper& shaper = connection.Toward(way);
   if (bytes.empty()) {
     shaper.PutEnd(Shaper::End::kFin, now_ns);
@@ -324,7 +325,7 @@ void RelayLoop::Pass(Connection& connection, Way way, absl::string_view bytes, i
 void RelayLoop::Move(uint64_t id) {
   const auto found = connections_.find(id);
   if (found == connections_.end()) return;
-  Connection& connection = *found->second;
+  RelayConnection& connection = *found->second;
   if (connection.lingers_until_ns > 0) {
     if (BootNanos() >= connection.lingers_until_ns) return End(id, PEER_LEFT, /*orderly=*/true);
     WakeAt(connection, connection.lingers_until_ns);
@@ -354,7 +355,7 @@ void RelayLoop::Move(uint64_t id) {
   Interest(connection);
 }
 
-bool RelayLoop::Write(Connection& connection, Way way) {
+bool RelayLoop::Write(RelayConnection& connection, Way way) {
   Shaper& shaper = connection.Toward(way);
   const Fd& fd = connection.SocketOf(way);
   if (!fd) {
@@ -388,7 +389,7 @@ bool RelayLoop::Write(Connection& connection, Way way) {
   return true;
 }
 
-bool RelayLoop::MeetFate(Connection& connection) {
+bool RelayLoop::MeetFate(RelayConnection& connection) {
   if (connection.lingers_until_ns > 0) return true;
   const int64_t now = BootNanos();
   const ConnectionShape::Fate fate = connection.shape.WhatBecomes(now);
@@ -407,7 +408,7 @@ bool RelayLoop::MeetFate(Connection& connection) {
 }
 
 // Closing a socket with bytes that nobody has read would send RST: they are read first, as far as they come in time.
-void RelayLoop::CloseInOrder(Connection& connection) {
+void RelayLoop::CloseInOrder(RelayConnection& connection) {
   connection.conversation.OnClose(PEER_LEFT, BootNanos());
   if (!connection.connected) {
     connection.dependency.Reset();
@@ -424,7 +425,7 @@ void RelayLoop::CloseInOrder(Connection& connection) {
   WakeAt(connection, connection.lingers_until_ns);
 }
 
-bool RelayLoop::Linger(Connection& connection, Way way) {
+bool RelayLoop::Linger(RelayConnection& connection, Way way) {
   Fd& fd = connection.SocketOf(Back(way));
   for (int i = 0; i < 16; ++i) {
     const ssize_t size = read(fd.get(), read_buffer_, sizeof(read_buffer_));
@@ -439,7 +440,7 @@ bool RelayLoop::Linger(Connection& connection, Way way) {
   return false;
 }
 
-void RelayLoop::Interest(Connection& connection) {
+void RelayLoop::Interest(RelayConnection& connection) {
   const auto look = [&](Way in, Tag tag, uint32_t& current) {
     const int fd = connection.SocketOf(Back(in)).get();
     if (fd < 0) return;
@@ -456,15 +457,15 @@ void RelayLoop::Interest(Connection& connection) {
   look(Way::kToService, Tag::kDependency, connection.dependency_events);
 }
 
-// Nothing wanted: only a reset is told, and once, since a peer that has closed would be reported for ever.
+// Nothing wanted: only a reset is told, and that the service has closed, and once, since they would be reported for ever.
 void RelayLoop::Set(int fd, uint32_t& current, uint32_t wanted, uint64_t data) {
-  if (wanted == 0) wanted = EPOLLET;
+  if (wanted == 0) wanted = EPOLLET | (static_cast<Tag>(data & 3) == Tag::kService ? EPOLLRDHUP : 0u);
   if (current == wanted) return;
   Watch(fd, wanted, data, current == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD);
   current = wanted;
 }
 
-void RelayLoop::WakeAt(Connection& connection, int64_t at_ns) {
+void RelayLoop::WakeAt(RelayConnection& connection, int64_t at_ns) {
   if (at_ns >= connection.wake_ns) return;
   due_.erase({connection.wake_ns, connection.id});
   connection.wake_ns = at_ns;
@@ -484,7 +485,7 @@ void RelayLoop::MoveDue() {
 void RelayLoop::End(uint64_t id, CallResult result, bool orderly) {
   const auto found = connections_.find(id);
   if (found == connections_.end()) return;
-  Connection& connection = *found->second;
+  RelayConnection& connection = *found->second;
   connection.conversation.OnClose(result, BootNanos());
   if (orderly) {
     if (connection.service) SetLinger(connection.service.get(), false);
@@ -508,7 +509,7 @@ size_t RelayLoop::CloseIdle(bool at_last) {
 
 void RelayLoop::CutAll() {
   while (!connections_.empty()) {
-    Connection& connection = *connections_.begin()->second;
+    RelayConnection& connection = *connections_.begin()->second;
     connection.edge->stats.set_cut(connection.edge->stats.cut() + 1);
     End(connections_.begin()->first, STILL_OPEN, /*orderly=*/false);
   }

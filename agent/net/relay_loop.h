@@ -38,6 +38,7 @@ class RelayLoop {
   absl::Status SetAddresses(const std::string& name, const std::vector<Address>& to);
   std::vector<Address> Listeners(const std::string& name) const;
   absl::Status SetFault(const Fault& fault, uint64_t seed);
+  absl::Status ChangeFault(const Fault& fault);
   absl::Status ClearFault(const std::string& name, Fault::KindCase kind);
   Evidence FaultEvidence(const std::string& name, Fault::KindCase kind);
   absl::Status HandOver(const std::string& name, Relay::Taker taker);
@@ -93,31 +94,31 @@ class RelayLoop {
   // Connections. Bytes take this way: Read -> Enter -> (the conversation) -> PassOn -> Pass -> (the shaper) -> Write.
   void Accept(RelayEdge& edge, int listener);
   void Connect(RelayEdge& edge, std::shared_ptr<EdgeUpstream> upstream, Fd service, uint32_t source_pid);
-  void StartConnect(Connection& connection);
-  bool FinishConnect(Connection& connection);  // false, here and below: the connection is gone
-  void ConnectFailed(Connection& connection, int error);
-  bool Read(Connection& connection, Way way, bool broken);
+  void StartConnect(RelayConnection& connection);
+  bool FinishConnect(RelayConnection& connection);  // false, here and below: the connection is gone
+  void ConnectFailed(RelayConnection& connection, int error);
+  bool Read(RelayConnection& connection, Way way, bool broken);
   // Reading failed: the sender of that way reset the connection, which is passed on as the bytes before it are.
-  bool Broken(Connection& connection, Way way);
-  bool MayRead(Connection& connection, Way way);
+  bool Broken(RelayConnection& connection, Way way);
+  bool MayRead(RelayConnection& connection, Way way);
   // Bytes just read, empty for FIN. The only place where they come in; the conversation takes all of them.
-  void Enter(Connection& connection, Way way, absl::string_view bytes, int64_t now_ns);
+  void Enter(RelayConnection& connection, Way way, absl::string_view bytes, int64_t now_ns);
   // What the conversation lets go on. True: there was something.
-  bool PassOn(Connection& connection, int64_t now_ns);
+  bool PassOn(RelayConnection& connection, int64_t now_ns);
   // Bytes that go on, empty for FIN. The only place where they go to the shaper; call Move() when all are there.
-  void Pass(Connection& connection, Way way, absl::string_view bytes, int64_t now_ns);
+  void Pass(RelayConnection& connection, Way way, absl::string_view bytes, int64_t now_ns);
   // Writes what is due, both ways, and tells epoll what to watch. Ends the connection when it is over.
   void Move(uint64_t id);
-  bool Write(Connection& connection, Way way);
+  bool Write(RelayConnection& connection, Way way);
   // Does what a fault has in mind for the whole connection.
-  bool MeetFate(Connection& connection);
+  bool MeetFate(RelayConnection& connection);
   // Sends FIN both ways and forgets what was held.
-  void CloseInOrder(Connection& connection);
-  bool Linger(Connection& connection, Way way);
-  void Interest(Connection& connection);
+  void CloseInOrder(RelayConnection& connection);
+  bool Linger(RelayConnection& connection, Way way);
+  void Interest(RelayConnection& connection);
   void Set(int fd, uint32_t& current, uint32_t wanted, uint64_t data);
   // Moves the connection again at this time, if not before.
-  void WakeAt(Connection& connection, int64_t at_ns);
+  void WakeAt(RelayConnection& connection, int64_t at_ns);
   void MoveDue();
   void End(uint64_t id, CallResult result, bool orderly);
 
@@ -136,7 +137,7 @@ class RelayLoop {
   uint64_t next_id_ = 1;
   std::map<std::string, RelayEdge> edges_;
   std::unordered_map<int, RelayEdge*> listening_;
-  std::unordered_map<uint64_t, std::unique_ptr<Connection>> connections_;
+  std::unordered_map<uint64_t, std::unique_ptr<RelayConnection>> connections_;
   std::set<std::pair<int64_t, uint64_t>> due_;  // when, and which connection; one entry for each
   char read_buffer_[64 << 10];
 };

@@ -78,6 +78,16 @@ void RequestFaults::Set(const GrpcFault& fault, uint64_t seed) {
   Begin(kGrpc, std::move(rule), seed, fault.percent());
 }
 
+bool RequestFaults::Change(Kind kind, const google::protobuf::Duration& delay, double percent) {
+  Rule& rule = rules_[kind];
+  if (!rule.active) return false;
+  rule.delay_ns = absl::ToInt64Nanoseconds(ToDuration(delay));
+  rule.percent = percent;
+  rule.achieved.Changed();
+  rule.lately.Changed(rule.matched, rule.hit);
+  return true;
+}
+
 bool RequestFaults::Matches(const Rule& rule, Kind kind, const RequestView& request) {
   if (kind == kGrpc && !request.grpc) return false;
   if (!rule.method.empty() && rule.method != request.method) return false;
@@ -104,6 +114,7 @@ RequestFaults::Decision RequestFaults::Decide(const RequestView& request, Touche
     decision.hit[kind] = true;
     decision.delay_ns[kind] = rule.delay_ns;
     decision.answer[kind] = rule.answer;
+    decision.asked[kind] = rule.achieved.asked();
     if (rule.answer != nullptr) break;
   }
   return decision;
@@ -112,7 +123,7 @@ RequestFaults::Decision RequestFaults::Decide(const RequestView& request, Touche
 void RequestFaults::NoteHeld(const Decision& decision, int64_t held_ns) {
   for (const Kind kind : {kHttp, kGrpc}) {
     if (decision.delay_ns[kind] == 0) continue;
-    rules_[kind].achieved.Add(held_ns - (decision.DelayNs() - decision.delay_ns[kind]));
+    rules_[kind].achieved.Add(decision.asked[kind], held_ns - (decision.DelayNs() - decision.delay_ns[kind]));
   }
 }
 
@@ -125,9 +136,7 @@ Evidence RequestFaults::EvidenceOf(Kind kind) const {
   evidence.set_achieved_p50_ns(rule.achieved.Quantile(0.5));
   evidence.set_achieved_p99_ns(rule.achieved.Quantile(0.99));
   evidence.set_requested_percent(rule.percent);
-  if (rule.matched > 0) {
-    evidence.set_achieved_percent(100.0 * static_cast<double>(rule.hit) / static_cast<double>(rule.matched));
-  }
+  if (rule.matched > 0) evidence.set_achieved_percent(rule.lately.Percent(rule.matched, rule.hit));
   return evidence;
 }
 

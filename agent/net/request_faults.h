@@ -9,7 +9,8 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "base/histogram.h"
+#include "agent/net/measured_delay.h"
+#include "base/lately.h"
 #include "proto/fault.pb.h"
 #include "proto/timeline.pb.h"
 
@@ -45,6 +46,7 @@ class RequestFaults {
     std::array<int64_t, kKinds> delay_ns = {};
     std::array<std::shared_ptr<const OwnAnswer>, kKinds> answer;
     std::array<bool, kKinds> hit = {};
+    std::array<int, kKinds> asked = {};  // as MeasuredDelay's
 
     int64_t DelayNs() const { return delay_ns[kHttp] + delay_ns[kGrpc]; }
     const std::shared_ptr<const OwnAnswer>& Answer() const { return answer[kHttp] ? answer[kHttp] : answer[kGrpc]; }
@@ -64,6 +66,9 @@ class RequestFaults {
   // From now on; its counts begin at zero. `seed` decides which of the matching requests are hit.
   void Set(const HttpFault& fault, uint64_t seed);
   void Set(const GrpcFault& fault, uint64_t seed);
+  // It goes on with another delay and another share. False: none is set.
+  bool Change(const HttpFault& fault) { return Change(kHttp, fault.delay(), fault.percent()); }
+  bool Change(const GrpcFault& fault) { return Change(kGrpc, fault.delay(), fault.percent()); }
   void Clear(Kind kind) { rules_[kind].active = false; }
   bool Active() const { return rules_[kHttp].active || rules_[kGrpc].active; }
 
@@ -90,8 +95,10 @@ class RequestFaults {
     int64_t matched = 0;
     int64_t hit = 0;
     int64_t connections = 0;
-    Histogram achieved;
+    MeasuredDelay achieved;
+    Lately lately{100};  // hit, of those matched
   };
+  bool Change(Kind kind, const google::protobuf::Duration& delay, double percent);
   void Begin(Kind kind, Rule rule, uint64_t seed, double percent);
   static bool Matches(const Rule& rule, Kind kind, const RequestView& request);
 

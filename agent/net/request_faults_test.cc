@@ -128,6 +128,36 @@ TEST(RequestFaults, EvidenceCountsMatchingRequestsAndConnections) {
   EXPECT_EQ(evidence.achieved_percent(), static_cast<double>(evidence.calls()));
 }
 
+TEST(RequestFaults, ChangedHitAnotherShareLaterAndCountOn) {
+  RequestFaults faults;
+  EXPECT_FALSE(faults.Change(Half()));
+  faults.Set(Half(10), 7);
+  RequestFaults::Touched touched;
+  const auto hits = [&] {
+    int count = 0;
+    for (int i = 0; i < 1000; ++i) count += faults.Decide({"GET", "/", {}, false}, touched).Hits();
+    return count;
+  };
+  const int before = hits();
+  EXPECT_NEAR(before, 100, 50);
+  HttpFault next = Half(80);
+  next.mutable_delay()->set_nanos(5);
+  ASSERT_TRUE(faults.Change(next));
+  EXPECT_EQ(faults.Decide({"POST", "/", {}, false}, touched).delay_ns[RequestFaults::kGrpc], 0);
+  const int after = hits();
+  EXPECT_NEAR(after, 800, 60);
+  ASSERT_TRUE(faults.Change(next));
+  ASSERT_TRUE(faults.Change(next));
+  const int held = hits();
+  const Evidence evidence = faults.EvidenceOf(RequestFaults::kHttp);
+  EXPECT_NEAR(static_cast<double>(evidence.calls()), before + after + held, 1);
+  EXPECT_EQ(evidence.requested_percent(), 80);
+  EXPECT_EQ(evidence.requested_ns(), 5);
+  EXPECT_NEAR(evidence.achieved_percent(), 80, 6) << "lately, not of all";
+  faults.Clear(RequestFaults::kHttp);
+  EXPECT_FALSE(faults.Change(next));
+}
+
 TEST(GrpcText, TimeoutsInAllUnits) {
   EXPECT_EQ(ParseGrpcTimeout("2H"), 7'200'000);
   EXPECT_EQ(ParseGrpcTimeout("3M"), 180'000);

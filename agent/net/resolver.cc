@@ -165,6 +165,16 @@ class Resolver::Loop {
     return absl::OkStatus();
   }
 
+  absl::Status ChangeDelay(const std::string& fault, absl::Duration delay) {
+    absl::MutexLock lock(&mutex_);
+    const auto rule = std::find_if(rules_.begin(), rules_.end(), [&](const Rule& each) { return each.fault == fault; });
+    if (rule == rules_.end()) return absl::NotFoundError(absl::StrCat("fault ", fault, " is not injected"));
+    rule->delay_ns = absl::ToInt64Nanoseconds(delay);
+    counts_[fault].requested_ns = rule->delay_ns;
+    counts_[fault].achieved.Changed();
+    return absl::OkStatus();
+  }
+
   absl::Status Heal(const std::string& fault) {
     absl::MutexLock lock(&mutex_);
     rules_.erase(std::remove_if(rules_.begin(), rules_.end(), [&](const Rule& rule) { return rule.fault == fault; }),
@@ -322,6 +332,7 @@ class Resolver::Loop {
   void Hold(Held held, int64_t delay_ns) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (held_.size() >= kMostHeld || held_bytes_ + held.message.size() > kMostHeldBytes) return;
     held_bytes_ += held.message.size();
+    held.asked = counts_[held.fault].achieved.asked();
     const auto stream = streams_.find(held.asker.stream);
     if (stream != streams_.end()) ++stream->second.held;
     held_.emplace(held.since_ns + delay_ns, std::move(held));
@@ -347,7 +358,9 @@ class Resolver::Loop {
     DnsCount& count = counts_[held.fault];
     const bool by_itself = count.answered.size() < kMostNames || count.answered.count(held.what) > 0;
     ++count.answered[by_itself ? held.what : "other names"];
-    if (rule->delay_ns > 0 && rule->dns.answer() != Dns::ANSWER_TIMEOUT) count.achieved.Add(BootNanos() - held.since_ns);
+    if (rule->delay_ns > 0 && rule->dns.answer() != Dns::ANSWER_TIMEOUT) {
+      count.achieved.Add(held.asked, BootNanos() - held.since_ns);
+    }
     const std::string answer =
         held.is_query ? AnswerTo(rule->dns, held.message, /*over_udp=*/held.asker.stream == 0) : held.message;
     if (!answer.empty()) Send(held.asker, answer);
@@ -598,6 +611,7 @@ absl::StatusOr<std::unique_ptr<Resolver>> Resolver::Open(const NetNamespace& ns,
 }
 
 absl::Status Resolver::Inject(const std::string& fault, const Dns& dns) { return loop_->Inject(fault, dns); }
+absl::Status Resolver::ChangeDelay(const std::string& fault, absl::Duration delay) { return loop_->ChangeDelay(fault, delay); }
 absl::Status Resolver::Heal(const std::string& fault) { return loop_->Heal(fault); }
 Evidence Resolver::EvidenceOf(const std::string& fault) { return loop_->EvidenceOf(fault); }
 

@@ -44,6 +44,8 @@ class Resolver {
   // From now on queries are answered as `dns` says. Of several faults that are about a query the first injected counts.
   // ALREADY_EXISTS, or INVALID_ARGUMENT for what cannot be carried out; then nothing is changed.
   absl::Status Inject(const std::string& fault, const Dns& dns);
+  // Answers that are held back are held back for so long from now on. NOT_FOUND: the fault is not injected.
+  absl::Status ChangeDelay(const std::string& fault, absl::Duration delay);
   // Queries are answered rightly again. Right answers that are held back go out at once, and queries whose wrong answer was
   // still due are forwarded. Idempotent.
   absl::Status Heal(const std::string& fault);

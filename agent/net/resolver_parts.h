@@ -7,8 +7,8 @@
 #include <string>
 
 #include "agent/net/dns_redirect.h"
+#include "agent/net/measured_delay.h"
 #include "base/fd.h"
-#include "base/histogram.h"
 #include "proto/fault.pb.h"
 
 // What the resolver keeps. Used by resolver.cc only.
@@ -61,7 +61,7 @@ struct DnsCount {
   std::map<std::string, int64_t> answered;
   int64_t forwarded = 0;
   int64_t requested_ns = 0;
-  Histogram achieved;
+  MeasuredDelay achieved;
 };
 
 // Something that is due later.
@@ -72,6 +72,7 @@ struct Held {
   std::string message;
   bool is_query = false;  // to be answered by the fault; else a right answer
   int64_t since_ns = 0;
+  int asked = 0;  // as MeasuredDelay's
 };
 
 }  // namespace squall

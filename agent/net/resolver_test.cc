@@ -140,6 +140,24 @@ TEST_P(ResolverTest, HoldsTheRightAnswerBack) {
   EXPECT_GE(evidence.achieved_p50_ns(), 148'000'000);
 }
 
+TEST_P(ResolverTest, ChangedDelayHoldsForWhatIsAnsweredFromThenOn) {
+  NameServer server(server_at_);
+  Dns slow = Fault(Dns::ANSWER_DELAYED);
+  EXPECT_EQ(resolver_->ChangeDelay("slow", absl::Seconds(1)).code(), absl::StatusCode::kNotFound);
+  ASSERT_TRUE(resolver_->Inject("slow", slow).ok());
+  for (const int64_t ms : {50, 150, 100}) {
+    ASSERT_TRUE(resolver_->ChangeDelay("slow", absl::Milliseconds(ms)).ok());
+    const int64_t before = BootNanos();
+    EXPECT_EQ(Ask("recommend.test"), "NOERROR 127.0.0.7");
+    EXPECT_GE(BootNanos() - before, ms * 1'000'000);
+    const Evidence evidence = resolver_->EvidenceOf("slow");
+    EXPECT_EQ(evidence.requested_ns(), ms * 1'000'000);
+    EXPECT_GE(evidence.achieved_p50_ns(), (ms - 2) * 1'000'000);
+    EXPECT_EQ(evidence.achieved_p50_ns(), evidence.achieved_p99_ns()) << "of this one alone";
+  }
+  EXPECT_EQ(resolver_->EvidenceOf("slow").answered().at("recommend.test A"), 3);
+}
+
 TEST_P(ResolverTest, HealedWhileAnswersAreHeldBackGivesTheRightOnesAtOnce) {
   NameServer server(server_at_);
   for (const Dns::Answer answer : {Dns::ANSWER_DELAYED, Dns::ANSWER_NXDOMAIN}) {

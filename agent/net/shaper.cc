@@ -60,6 +60,22 @@ void EdgeShape::Set(const Fault& fault, uint64_t seed, int64_t now_ns) {
   }
 }
 
+void EdgeShape::Change(const Fault& fault, int64_t now_ns) {
+  const Stage stage = *StageOf(fault.kind_case());
+  Active& active = *Get(stage);
+  active.fault = fault;
+  FaultCount& count = Count(stage);
+  count.achieved.Changed();
+  if (fault.has_latency()) count.seen.set_requested_ns(Nanos(fault.latency().delay()));
+  if (fault.has_bandwidth()) count.seen.set_requested_rate(fault.bandwidth().rate());
+  for (std::optional<Delays>& delays : active.delays) {
+    if (delays) delays->SetDelay(fault.latency());
+  }
+  for (std::optional<Bucket>& bucket : active.buckets) {
+    if (bucket) bucket->SetRate(fault.bandwidth().rate(), fault.bandwidth().burst(), now_ns);
+  }
+}
+
 void EdgeShape::Clear(Stage stage) { stages[static_cast<size_t>(stage)].reset(); }
 
 Bucket* EdgeShape::BucketOf(Way way) {
@@ -93,6 +109,7 @@ void Shaper::Take(Chunk chunk, int64_t now_ns) {
   if (latency != nullptr && latency->delays[Index(way_)]) {
     chunk.release_ns = std::max(last_release_ns_, now_ns + latency->delays[Index(way_)]->Draw());
     chunk.delayed = true;
+    chunk.asked = of_->edge_->Count(Stage::kLatency).achieved.asked();
     of_->Touch(Stage::kLatency);
     Evidence& seen = of_->edge_->Count(Stage::kLatency).seen;
     seen.set_bytes(seen.bytes() + static_cast<int64_t>(chunk.bytes.size()));
@@ -120,7 +137,7 @@ void Shaper::NoteReleased(int64_t now_ns) {
   for (; released_ < held_.size() && held_[released_].release_ns <= now_ns; ++released_) {
     const Chunk& chunk = held_[released_];
     if (chunk.delayed && chunk.end == End::kNone) {
-      of_->edge_->Count(Stage::kLatency).achieved.Add(now_ns - chunk.read_ns);
+      of_->edge_->Count(Stage::kLatency).achieved.Add(chunk.asked, now_ns - chunk.read_ns);
     }
   }
 }
@@ -239,7 +256,11 @@ void Shaper::Wrote(size_t bytes, int64_t now_ns) {
     bucket->Took(of_->id_, bytes, held_bytes_ > 0, now_ns);
     Evidence& seen = edge.Count(Stage::kBandwidth).seen;
     if (waited_) seen.set_bytes(seen.bytes() + size);
-    seen.set_achieved_rate(std::max(seen.achieved_rate(), bucket->AchievedRate()));
+    int64_t achieved = bucket->AchievedRate();
+    for (const Way way : kBothWays) {
+      if (const Bucket* other = edge.BucketOf(way)) achieved = std::max(achieved, other->AchievedRate());
+    }
+    seen.set_achieved_rate(achieved);
   }
   if (held_bytes_ == 0) waited_ = false;
 }

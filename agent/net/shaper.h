@@ -12,7 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "agent/net/bucket.h"
 #include "agent/net/delays.h"
-#include "base/histogram.h"
+#include "agent/net/measured_delay.h"
 #include "proto/fault.pb.h"
 #include "proto/timeline.pb.h"
 
@@ -41,7 +41,7 @@ std::optional<Stage> StageOf(Fault::KindCase kind);
 // What a fault did since it was set; stays when it is taken away.
 struct FaultCount {
   Evidence seen;
-  Histogram achieved;  // nanoseconds
+  MeasuredDelay achieved;
 };
 
 // The faults on an edge. Outlives the shapes of the edge's connections.
@@ -55,6 +55,8 @@ struct EdgeShape {
   };
   // Sets what is a stage; REQUIRES: StageOf(fault.kind_case()).
   void Set(const Fault& fault, uint64_t seed, int64_t now_ns);
+  // The fault goes on with other values. REQUIRES: one of this kind is set.
+  void Change(const Fault& fault, int64_t now_ns);
   void Clear(Stage stage);
   Active* Get(Stage stage) {
     std::optional<Active>& active = stages[static_cast<size_t>(stage)];
@@ -126,6 +128,7 @@ class Shaper {
     int64_t read_ns = 0;
     int64_t release_ns = 0;
     bool delayed = false;
+    int asked = 0;  // as MeasuredDelay's
     End end = End::kNone;
   };
   void Take(Chunk chunk, int64_t now_ns);

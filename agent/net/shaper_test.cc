@@ -140,10 +140,51 @@ TEST(Latency, AchievedIsWithoutWhatOtherFaultsAdd) {
       Take(shaper, scene.now);
     }
     Take(shaper, scene.now + kSecond);
-    const Histogram& achieved = scene.edge.Count(Stage::kLatency).achieved;
+    const MeasuredDelay& achieved = scene.edge.Count(Stage::kLatency).achieved;
     EXPECT_NEAR(static_cast<double>(achieved.Quantile(0.99)), 50 * kMs, kMs) << other.kind_case();
     EXPECT_NEAR(static_cast<double>(achieved.Quantile(0.01)), 50 * kMs, kMs) << other.kind_case();
   }
+}
+
+TEST(Latency, ChangedDelaysWhatComesFromThenOn) {
+  Scene scene;
+  Shaper& shaper = scene.Connect().Toward(Way::kToService);
+  Shaper& other = scene.Connect().Toward(Way::kToService);
+  scene.Set(Slow(50));
+  shaper.Put("a", scene.now);
+  scene.edge.Change(Slow(80), scene.now);
+  EXPECT_EQ(scene.Seen(Fault::kLatency).requested_ns(), 80 * kMs);
+  other.Put("b", scene.now);
+  EXPECT_EQ(Take(shaper, scene.now + 50 * kMs), "a");
+  EXPECT_EQ(Take(other, scene.now + 79 * kMs), "");
+  EXPECT_EQ(Take(other, scene.now + 80 * kMs), "b");
+  scene.edge.Change(Slow(10), scene.now);
+  const auto p50 = [&] { return static_cast<double>(scene.edge.Count(Stage::kLatency).achieved.Quantile(0.5)); };
+  EXPECT_NEAR(p50(), 80 * kMs, kMs) << "nothing is measured of the new one yet";
+  other.Put("c", scene.now + 100 * kMs);
+  EXPECT_EQ(Take(other, scene.now + 110 * kMs), "c");
+  EXPECT_NEAR(p50(), 10 * kMs, kMs) << "and not of all";
+  EXPECT_EQ(scene.Seen(Fault::kLatency).bytes(), 3) << "what it touched goes on";
+  EXPECT_EQ(scene.Seen(Fault::kLatency).connections(), 2);
+}
+
+TEST(Latency, ChangedKeepsTheConnectionsThatWereDrawnAndTheOrder) {
+  Scene scene;
+  scene.Set(Slow(50, 0, 30));
+  int slow = 0;
+  for (int i = 0; i < 200; ++i) {
+    Shaper& shaper = scene.Connect().Toward(Way::kToService);
+    shaper.Put("x", scene.now);
+    const bool before = Take(shaper, scene.now).empty();
+    Fault next = Slow(5, 0, 30);
+    scene.edge.Change(next, scene.now);
+    shaper.Put("y", scene.now);
+    EXPECT_EQ(Take(shaper, scene.now + 5 * kMs), before ? "" : "y") << "never overtakes";
+    EXPECT_EQ(Take(shaper, scene.now + 50 * kMs), before ? "xy" : "");
+    scene.edge.Change(Slow(50, 0, 30), scene.now);
+    slow += before;
+  }
+  EXPECT_NEAR(slow, 60, 25);
 }
 
 TEST(Latency, LeavesConnectionsThatWereNotDrawnAlone) {
@@ -171,6 +212,40 @@ TEST(Bandwidth, LetsTheRateThroughAndTheBurstBefore) {
   EXPECT_NEAR(static_cast<double>(scene.Seen(Fault::kBandwidth).achieved_rate()), 100'000, 2'000);
   EXPECT_EQ(scene.Seen(Fault::kBandwidth).requested_rate(), 100'000);
   EXPECT_EQ(scene.Seen(Fault::kBandwidth).bytes(), static_cast<int64_t>(passed));
+}
+
+TEST(Bandwidth, ChangedLetsTheNewRateThroughAndTellsTheLastOne) {
+  Scene scene;
+  Shaper& shaper = scene.Connect().Toward(Way::kToService);
+  scene.Set(Thin(200'000, 5'000));
+  shaper.Put(std::string(3'000'000, 'x'), scene.now);
+  size_t passed = 0;
+  for (int ms = 1; ms <= 2000; ++ms) passed += Take(shaper, scene.now + ms * kMs).size();
+  EXPECT_NEAR(static_cast<double>(scene.Seen(Fault::kBandwidth).achieved_rate()), 200'000, 4'000);
+  scene.now += 2 * kSecond;
+  scene.edge.Change(Thin(50'000, 5'000), scene.now);
+  EXPECT_EQ(scene.Seen(Fault::kBandwidth).requested_rate(), 50'000);
+  passed = 0;
+  for (int ms = 1; ms <= 3000; ++ms) passed += Take(shaper, scene.now + ms * kMs).size();
+  EXPECT_NEAR(static_cast<double>(passed), 150'000, 300);
+  EXPECT_NEAR(static_cast<double>(scene.Seen(Fault::kBandwidth).achieved_rate()), 50'000, 2'000) << "not the most of all";
+  scene.now += 3 * kSecond;
+  scene.edge.Change(Thin(400'000, 0), scene.now);
+  passed = 0;
+  for (int ms = 1; ms <= 1000; ++ms) passed += Take(shaper, scene.now + ms * kMs).size();
+  EXPECT_NEAR(static_cast<double>(passed), 400'000, 5'000);
+}
+
+TEST(Slice, ChangedWaitsAsLongAsItSaysNow) {
+  Scene scene;
+  Shaper& shaper = scene.Connect().Toward(Way::kToService);
+  scene.Set(Drip(1, 0, 10));
+  shaper.Put("abc", scene.now);
+  EXPECT_EQ(Take(shaper, scene.now), "a");
+  scene.edge.Change(Drip(1, 0, 500), scene.now);
+  EXPECT_EQ(Take(shaper, scene.now + 10 * kMs), "b");
+  EXPECT_EQ(Take(shaper, scene.now + 509 * kMs), "");
+  EXPECT_EQ(Take(shaper, scene.now + 510 * kMs), "c");
 }
 
 TEST(Bandwidth, IsSharedEvenlyByThoseWhoWantMoreAndWakesTheLine) {

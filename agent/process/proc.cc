@@ -193,7 +193,7 @@ absl::StatusOr<std::vector<int>> CoresOf(pid_t pid) {
   return cores;
 }
 
-int FdCount(pid_t pid) {
+int CountFds(pid_t pid) {
   int count = 0;
   const bool seen = ForEachEntry(absl::StrCat("/proc/", pid, "/fd"), [&](const std::string& name) {
     if (name[0] != '.') ++count;

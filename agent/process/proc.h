@@ -51,7 +51,7 @@ std::string CommandLine(pid_t pid);
 // The cores on which the process's main thread may run, by number. NOT_FOUND when there is no such process.
 absl::StatusOr<std::vector<int>> CoresOf(pid_t pid);
 // Descriptors open, -1 when that may not be seen.
-int FdCount(pid_t pid);
+int CountFds(pid_t pid);
 // Inodes of the sockets that the process holds; none when that may not be seen.
 std::vector<uint64_t> SocketInodesOf(pid_t pid);
 // TCP ports on which the process's network namespace listens, and that one of `pids` holds.

@@ -1,10 +1,8 @@
 #include "agent/process/ready.h"
 
-#include <curl/curl.h>
 #include <poll.h>
 
 #include <cerrno>
-#include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -13,10 +11,12 @@
 namespace squall {
 namespace {
 
-absl::Status LookTcp(const std::string& address_text, const NetNamespace& ns) {
+absl::Status LookTcp(const std::string& address_text, const HttpGetter::Where& where) {
+  const absl::StatusOr<NetNamespace> ns = where();
+  if (!ns.ok()) return ns.status();
   const absl::StatusOr<std::vector<Address>> addresses = ResolveAddress(address_text);
   if (!addresses.ok()) return addresses.status();
-  const absl::StatusOr<Fd> fd = ns.Socket(addresses->front().Family(), SOCK_STREAM | SOCK_NONBLOCK);
+  const absl::StatusOr<Fd> fd = ns->Socket(addresses->front().Family(), SOCK_STREAM | SOCK_NONBLOCK);
   if (!fd.ok()) return fd.status();
   sockaddr_storage storage;
   const socklen_t length = addresses->front().ToSockaddr(storage);
@@ -32,37 +32,21 @@ absl::Status LookTcp(const std::string& address_text, const NetNamespace& ns) {
   return error == 0 ? absl::OkStatus() : absl::ErrnoToStatus(error, absl::StrCat("connect to ", address_text));
 }
 
-curl_socket_t OpenInside(void* ns, curlsocktype, curl_sockaddr* address) {
-  absl::StatusOr<Fd> fd = static_cast<const NetNamespace*>(ns)->Socket(address->family, address->socktype, address->protocol);
-  return fd.ok() ? fd->Release() : CURL_SOCKET_BAD;
-}
-
-size_t Discard(char*, size_t size, size_t count, void*) { return size * count; }
-
-absl::Status LookHttp(const std::string& url, const NetNamespace& ns) {
-  const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(), &curl_easy_cleanup);
-  curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
-  curl_easy_setopt(curl.get(), CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(curl.get(), CURLOPT_PROXY, "");
-  curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, 1000L);
-  curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, &Discard);
-  curl_easy_setopt(curl.get(), CURLOPT_OPENSOCKETFUNCTION, &OpenInside);
-  curl_easy_setopt(curl.get(), CURLOPT_OPENSOCKETDATA, &ns);
-  const CURLcode code = curl_easy_perform(curl.get());
-  if (code != CURLE_OK) return absl::UnavailableError(absl::StrCat("GET ", url, ": ", curl_easy_strerror(code)));
-  long status = 0;
-  curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
-  return status < 400 ? absl::OkStatus() : absl::UnavailableError(absl::StrCat("GET ", url, " answered ", status));
+absl::Status LookHttp(const std::string& url, const HttpGetter::Where& where) {
+  HttpGetter getter(where, {.timeout = absl::Seconds(1), .most_bytes = 1 << 20, .cut = true});
+  const absl::StatusOr<HttpGetter::Answer> answer = getter.Get(url);
+  if (!answer.ok()) return answer.status();
+  return answer->status < 400 ? absl::OkStatus() : absl::UnavailableError(absl::StrCat("GET ", url, " answered ", answer->status));
 }
 
 }  // namespace
 
-absl::Status LookWhetherReady(const Ready& ready, const NetNamespace& ns) {
+absl::Status LookWhetherReady(const Ready& ready, const HttpGetter::Where& where) {
   switch (ready.check_case()) {
     case Ready::kHttp:
-      return LookHttp(ready.http().url(), ns);
+      return LookHttp(ready.http().url(), where);
     case Ready::kTcp:
-      return LookTcp(ready.tcp(), ns);
+      return LookTcp(ready.tcp(), where);
     case Ready::CHECK_NOT_SET:
       break;
   }

@@ -1,15 +1,13 @@
 #pragma once
 
-#include <functional>
-
 #include "absl/status/status.h"
-#include "agent/net/netns.h"
+#include "agent/net/http_get.h"
 #include "proto/scenario.pb.h"
 
 namespace squall {
 
-// One look at whether a service is ready, from inside `ns`. OK: it is; otherwise what was seen. Takes up to a second.
+// One look at whether a service is ready, from `where` it is. OK: it is; otherwise what was seen. Takes up to a second.
 // REQUIRES: ready.check is set.
-absl::Status LookWhetherReady(const Ready& ready, const NetNamespace& ns);
+absl::Status LookWhetherReady(const Ready& ready, const HttpGetter::Where& where);
 
 }  // namespace squall

@@ -134,9 +134,8 @@ absl::StatusOr<std::string> RunningService::CgroupFolder() const {
 }
 
 bool RunningService::ReadyAddressIsTaken() const {
-  const absl::StatusOr<NetNamespace> own = NetNamespace::Own();
-  return service_.ready().check_case() != Ready::CHECK_NOT_SET && own.ok() &&
-         LookWhetherReady(service_.ready(), *own).ok();
+  return service_.ready().check_case() != Ready::CHECK_NOT_SET &&
+         LookWhetherReady(service_.ready(), &NetNamespace::Own).ok();
 }
 
 absl::Status RunningService::Start() {
@@ -211,11 +210,12 @@ void RunningService::ReadOutput(Fd pipe) {
   while (true) {
     pollfd ready = {pipe.get(), POLLIN, 0};
     const int count = poll(&ready, 1, 50);
-    if (count == 0 && stop_reading_) return;
+    if (count == 0 && stop_reading_) break;
     if (count <= 0) continue;
     const ssize_t size = read(pipe.get(), buffer, sizeof(buffer));
-    if (size <= 0) return;
+    if (size <= 0) break;
     std::string text(buffer, static_cast<size_t>(size));
+    if (context_.printed) context_.printed(text);
     {
       absl::MutexLock lock(&mutex_);
       last_output_ += text;
@@ -223,6 +223,7 @@ void RunningService::ReadOutput(Fd pipe) {
     }
     context_.events->PushOutput(name(), std::move(text));
   }
+  if (context_.printed) context_.printed("");
 }
 
 std::string RunningService::LastOutput() const {
@@ -245,8 +246,7 @@ absl::Status RunningService::WaitReady(const std::function<bool()>& cancelled) {
       if (!running_) break;
     }
     if (has_check) {
-      const absl::StatusOr<NetNamespace> ns = Namespace();
-      last = ns.ok() ? LookWhetherReady(service_.ready(), *ns) : ns.status();
+      last = LookWhetherReady(service_.ready(), [this] { return Namespace(); });
     } else if (!ListeningPorts(Processes()).empty()) {
       last = absl::OkStatus();
     }
@@ -315,6 +315,7 @@ void RunningService::Look() {
   ServiceEvent::What what = ServiceEvent::WHAT_UNSPECIFIED;
   pid_t pid = 0;
   std::string exit;
+  std::optional<int> ended;
   {
     absl::MutexLock lock(&mutex_);
     if (!running_ || !leader_) return;
@@ -322,6 +323,7 @@ void RunningService::Look() {
     if (IsRun()) {
       int status = 0;
       if (waitpid(pid, &status, WNOHANG) != pid) return;
+      ended = status;
       exit_ = WIFSIGNALED(status) ? absl::StrCat("was ended by SIG", sigabbrev_np(WTERMSIG(status)))
                                   : absl::StrCat("exited with code ", WEXITSTATUS(status));
     } else {
@@ -332,7 +334,7 @@ void RunningService::Look() {
     exit = exit_;
     what = ServiceEvent::EXITED;
   }
-  Tell(what, pid, exit, exit_expected_);
+  Tell(what, pid, exit, exit_expected_, ended);
 }
 
 absl::Status RunningService::Stop() {
@@ -378,7 +380,7 @@ absl::Status RunningService::Stop() {
   return status;
 }
 
-void RunningService::Tell(ServiceEvent::What what, pid_t pid, std::string message, bool expected) {
+void RunningService::Tell(ServiceEvent::What what, pid_t pid, std::string message, bool expected, std::optional<int> status) {
   Record record;
   ServiceEvent& event = *record.mutable_service();
   event.set_service(name());
@@ -387,6 +389,14 @@ void RunningService::Tell(ServiceEvent::What what, pid_t pid, std::string messag
   event.set_pid(pid);
   event.set_message(std::move(message));
   event.set_expected(expected);
+  if (status) {
+    event.set_exit_known(true);
+    if (WIFSIGNALED(*status)) {
+      event.set_exit_signal(WTERMSIG(*status));
+    } else {
+      event.set_exit_code(WEXITSTATUS(*status));
+    }
+  }
   context_.events->Push(std::move(record));
 }
 

@@ -35,6 +35,8 @@ class RunningService {
     Events* events;
     // Faults will act on these controllers: it starts in cgroups whose limits can be set.
     std::set<std::string> controllers = {};
+    // Takes what it prints, as it comes; nothing: its output has ended. Called on a thread of the service, and not after it is destroyed.
+    std::function<void(absl::string_view)> printed = nullptr;
   };
   RunningService(const Service& service, Context context);
   ~RunningService();
@@ -79,7 +81,8 @@ class RunningService {
   absl::StatusOr<LimitCgroup> MakeOwnCgroup(const std::string& controller);
   absl::Status RemoveOwnCgroups();
   void ReadOutput(Fd pipe);
-  void Tell(ServiceEvent::What what, pid_t pid, std::string message, bool expected);
+  // `status`: for an exit of what squall started, as waitpid gives it.
+  void Tell(ServiceEvent::What what, pid_t pid, std::string message, bool expected, std::optional<int> status = {});
   std::string LastOutput() const;
   bool ReadyAddressIsTaken() const;
 

@@ -2,6 +2,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
+#include "agent/process/descriptors.h"
 #include "base/clock.h"
 
 namespace squall {
@@ -27,10 +28,16 @@ HostSample Sampler::Host() {
   return sample;
 }
 
-ServiceSample Sampler::Service(const std::string& name, const std::vector<ProcessId>& processes) {
+ServiceSample Sampler::Service(const std::string& name, const std::vector<ProcessId>& processes, const std::optional<ProcessId>& leader,
+                               bool sockets) {
   ServiceSample sample;
   sample.set_service(name);
   sample.set_at_ns(BootNanos());
+  if (leader) {
+    sample.set_pid(leader->pid);
+    sample.set_started_ticks(static_cast<int64_t>(leader->start_ticks));
+  }
+  if (sockets) CountSockets(DescriptorsOf(processes), sample);
   LastService& last = last_services_[name];
   std::map<pid_t, double> cpu_seconds;
   double burned = 0;
@@ -42,7 +49,7 @@ ServiceSample Sampler::Service(const std::string& name, const std::vector<Proces
     burned += stat->cpu_seconds - (before == last.cpu_seconds.end() ? 0 : before->second);
     sample.set_rss_bytes(sample.rss_bytes() + stat->rss_bytes);
     sample.set_threads(sample.threads() + stat->threads);
-    const int fds = FdCount(process.pid);
+    const int fds = CountFds(process.pid);
     if (fds > 0) sample.set_fds(sample.fds() + fds);
     sample.set_processes(sample.processes() + 1);
   }

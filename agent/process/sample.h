@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,9 @@ namespace squall {
 class Sampler {
  public:
   HostSample Host();
-  ServiceSample Service(const std::string& name, const std::vector<ProcessId>& processes);
+  // `sockets`: counts them too, which takes a look at every descriptor and at the sockets of everybody in its network namespace.
+  ServiceSample Service(const std::string& name, const std::vector<ProcessId>& processes, const std::optional<ProcessId>& leader = {},
+                        bool sockets = false);
 
  private:
   CpuTicks last_host_;
