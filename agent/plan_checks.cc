@@ -9,6 +9,7 @@
 #include "agent/packet_hooks.h"
 #include "agent/process/spawn.h"
 #include "agent/resolvers.h"
+#include "agent/watch/watches.h"
 #include "base/version.h"
 
 namespace squall {
@@ -106,6 +107,7 @@ absl::StatusOr<PrepareReply> CheckPlan(const Scenario& scenario, const std::stri
   if (status.ok()) status = PacketHooks::Prepare(scenario);
   if (status.ok()) status = QueuedEdges::Prepare(scenario, reply);
   if (status.ok()) status = LiveEdges::Prepare(scenario, reply);
+  if (status.ok()) status = Watches::Prepare(scenario, folder, reply);
   if (!status.ok()) return status;
   for (const Edge& edge : scenario.edges()) {
     (*reply.mutable_edge_mechanisms())[edge.name()] =

@@ -179,6 +179,18 @@ grpc::Status AgentService::StartSteps(grpc::ServerContext*, const StartStepsRequ
   return grpc::Status::OK;
 }
 
+grpc::Status AgentService::ShareLoad(grpc::ServerContext*, const ShareLoadRequest* request, ShareLoadReply*) {
+  const auto session = Find(request->run_id());
+  if (!session.ok()) return ToGrpc(session.status());
+  return ToGrpc((*session)->ShareLoad(request->share()));
+}
+
+grpc::Status AgentService::TakeSnapshot(grpc::ServerContext*, const TakeSnapshotRequest* request, TakeSnapshotReply*) {
+  const auto session = Find(request->run_id());
+  if (!session.ok()) return ToGrpc(session.status());
+  return ToGrpc((*session)->TakeSnapshot(request->moment(), request->cycle()));
+}
+
 grpc::Status AgentService::StopLoad(grpc::ServerContext*, const StopLoadRequest* request, StopLoadReply*) {
   const auto session = Find(request->run_id());
   if (!session.ok()) return ToGrpc(session.status());

@@ -36,6 +36,8 @@ class AgentService : public Agent::Service {
                              StartServicesReply* reply) override;
   grpc::Status StartLoad(grpc::ServerContext*, const StartLoadRequest* request, StartLoadReply* reply) override;
   grpc::Status StartSteps(grpc::ServerContext*, const StartStepsRequest* request, StartStepsReply*) override;
+  grpc::Status ShareLoad(grpc::ServerContext*, const ShareLoadRequest* request, ShareLoadReply*) override;
+  grpc::Status TakeSnapshot(grpc::ServerContext*, const TakeSnapshotRequest* request, TakeSnapshotReply*) override;
   grpc::Status StopLoad(grpc::ServerContext*, const StopLoadRequest* request, StopLoadReply*) override;
   grpc::Status Inject(grpc::ServerContext*, const InjectRequest* request, FaultReply* reply) override;
   grpc::Status Heal(grpc::ServerContext*, const HealRequest* request, FaultReply* reply) override;

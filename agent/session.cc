@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "agent/edge_checks.h"
-#include "agent/metrics/needed.h"
 #include "agent/plan_checks.h"
 #include "agent/process/cgroup.h"
 #include "agent/process/spawn.h"
@@ -121,11 +121,13 @@ absl::StatusOr<PrepareReply> Session::Prepare(const PrepareRequest& request) {
 absl::StatusOr<StartServicesReply> Session::StartServices() {
   absl::MutexLock lock(&mutex_);
   if (finished_) return absl::FailedPreconditionError("the run is over");
+  if (!services_.empty()) return absl::FailedPreconditionError("the services are started already");
   StartServicesReply reply;
+  watches_.StartLogs(request_.scenario(), request_.folder());
   for (const Service& service : request_.scenario().services()) {
     services_[service.name()] = std::make_unique<RunningService>(
         service, RunningService::Context{request_.folder(), holder_, main_thread_, journal_, &events_,
-                                         ControllersFor(request_.scenario(), service.name())});
+                                         ControllersFor(request_.scenario(), service.name()), watches_.PrintedBy(service.name())});
   }
   // In the order of the scenario, so that what fails first is what the reader sees first.
   const auto each = [&](const std::function<absl::Status(RunningService&)>& step) -> absl::Status {
@@ -170,7 +172,7 @@ absl::StatusOr<StartServicesReply> Session::StartServices() {
   if (status.ok()) status = each([&](RunningService& s) { return s.WaitReady([this] { return cancelled_.load(); }); });
   if (status.ok()) status = each([&](RunningService& s) { return FollowNamespace(s); });
   if (status.ok()) status = names_.Await("", services_started ? kNameServerStarts : absl::ZeroDuration(), cancelled_);
-  if (status.ok()) status = StartMetrics();
+  if (status.ok()) status = StartWatches();
   if (!status.ok()) return status;
   names_.Start();
   return reply;
@@ -191,6 +193,7 @@ absl::Status Session::OpenEdge(const Edge& edge) {
   Relay::EdgeOptions options;
   options.name = edge.name();
   options.parse_http = edge.protocol() != Edge::PROTOCOL_TCP;
+  options.deadline_header = edge.deadline_header();
   // A service that is yet to be started is taken to be in the agent's namespace; FollowNamespace looks again.
   absl::StatusOr<NetNamespace> ns = service.IsRun() && !service.Leader() ? NetNamespace::Own() : service.Namespace();
   if (!ns.ok()) return ns.status();
@@ -272,17 +275,20 @@ absl::Status Session::FollowNamespace(RunningService& service) {
   return resolvers_.Move(service.name());
 }
 
-absl::Status Session::StartMetrics() {
-  for (const Service& service : request_.scenario().services()) {
-    std::set<std::string> needed = NeededMetrics(request_.scenario(), service.name());
-    if (!service.has_metrics() || needed.empty()) continue;
-    absl::StatusOr<NetNamespace> ns = services_.at(service.name())->Namespace();
-    if (!ns.ok()) return ns.status();
-    metrics_.push_back(std::make_unique<MetricsReader>(
-        MetricsReader::Page{service.name(), service.metrics().url(), std::move(needed)}, *std::move(ns),
-        [this](Record record) { events_.Push(std::move(record)); }));
+std::string Session::Called(const std::string& peer) {
+  for (const Edge& edge : request_.scenario().edges()) {
+    for (const Address& listener : relay_->Listeners(edge.name())) {
+      if (listener.ToString() == peer) return absl::StrJoin(edge.to(), ", ");
+    }
   }
-  return absl::OkStatus();
+  return peer;
+}
+
+absl::Status Session::StartWatches() {
+  const absl::Status status = watches_.Start(
+      request_.scenario(), services_, [this](const std::string& peer) { return Called(peer); }, [this] { return cancelled_.load(); });
+  watching_leaks_ = true;
+  return status;
 }
 
 absl::StatusOr<int64_t> Session::StartLoad() {
@@ -290,9 +296,9 @@ absl::StatusOr<int64_t> Session::StartLoad() {
   if (finished_) return absl::FailedPreconditionError("the run is over");
   int64_t started = 0;
   for (const Load& load : request_.scenario().load()) {
-    absl::StatusOr<std::unique_ptr<HttpLoad>> running =
-        HttpLoad::Start(load, run_id_, SeedOf(request_.seed(), load.name()),
-                        [this](Record record) { events_.Push(std::move(record)); });
+    absl::StatusOr<std::unique_ptr<LoadGenerator>> running =
+        LoadGenerator::Start(load, run_id_, SeedOf(request_.seed(), load.name()),
+                             [this](Record record) { events_.Push(std::move(record)); }, request_.folder());
     if (!running.ok()) return running.status();
     if (started == 0) started = (*running)->StartedNs();
     loads_.push_back(*std::move(running));
@@ -317,6 +323,27 @@ void Session::StartSteps(const StartStepsRequest& request) {
   }
 }
 
+absl::Status Session::ShareLoad(double share) {
+  absl::MutexLock lock(&mutex_);
+  if (finished_) return absl::FailedPreconditionError("the run is over");
+  for (const auto& load : loads_) {
+    const absl::Status status = load->SetShare(share);
+    if (!status.ok()) return status;
+  }
+  watches_.SetResting(share == 0);
+  return absl::OkStatus();
+}
+
+absl::Status Session::TakeSnapshot(ProcessSnapshot::Moment moment, int32_t cycle) {
+  absl::MutexLock lock(&mutex_);
+  if (finished_) return absl::FailedPreconditionError("the run is over");
+  if (moment == ProcessSnapshot::MOMENT_UNSPECIFIED || !ProcessSnapshot::Moment_IsValid(moment)) {
+    return absl::InvalidArgumentError("the moment of the snapshot is missing");
+  }
+  watches_.TakeSnapshots(moment, cycle);
+  return absl::OkStatus();
+}
+
 void Session::StopLoad() {
   absl::MutexLock lock(&mutex_);
   // All at once: the patience of one is no reason for another to go on.
@@ -338,6 +365,7 @@ Evidence Session::SeenOf(const Injected& injected) {
 }
 
 FaultEvent Session::Tell(const std::string& fault, FaultEvent::State state, std::string message) {
+  watches_.TellLogs();
   Record record;
   FaultEvent& event = *record.mutable_fault();
   event.set_fault(fault);
@@ -417,7 +445,7 @@ absl::StatusOr<FaultEvent> Session::Inject(const Fault& fault) {
   if (const auto touched = services_.find(ProcessesTouchedBy(fault)); touched != services_.end()) {
     host_watch_.NoteTargets(touched->second->Processes());
   }
-  std::unique_ptr<ActiveFault> active = MakeFault(fault, context);
+  std::unique_ptr<ActiveFault> active = MakeFault(RampedAt(fault, absl::ZeroDuration()), context);
   live_edges_.Begin(fault);
   const absl::Status status = active->Inject();
   host_watch_.NoteUndos();
@@ -431,6 +459,9 @@ absl::StatusOr<FaultEvent> Session::Inject(const Fault& fault) {
     absl::MutexLock shown_lock(&shown_mutex_);
     shown_.faults[fault.name()] = {fault, BootNanos(), {}};
   }
+  Injected& injected = faults_[fault.name()];
+  if (fault.has_ramp()) injected.ramp.emplace(fault, injected.fault.get(), BootNanos());
+  watches_.SetActing(true);
   return Tell(fault.name(), FaultEvent::INJECTED, "");
 }
 
@@ -442,12 +473,14 @@ absl::StatusOr<FaultEvent> Session::Heal(const std::string& fault) {
   host_watch_.NoteUndos();
   Tell(fault, FaultEvent::HEALING, "");
   Injected& injected = found->second;
+  injected.ramp.reset();
   const absl::Status status = injected.fault == nullptr ? absl::OkStatus() : injected.fault->Heal(HealFor::kFaultOver);
   live_edges_.End(fault);
   if (!status.ok()) return Tell(fault, FaultEvent::HEALING_NOT_CONFIRMED, std::string(status.message()));
   FaultEvent healed = Tell(fault, FaultEvent::HEALED, "");
   injected.seen = healed.evidence();
   injected.fault.reset();
+  watches_.SetActing(std::any_of(faults_.begin(), faults_.end(), [](const auto& each) { return each.second.fault != nullptr; }));
   return healed;
 }
 
@@ -466,7 +499,7 @@ FinishReply Session::Finish(absl::Duration drain) {
     if (!status.ok()) reply.add_not_healed(absl::StrCat("fault ", name, ": ", status.message()));
   }
   cancelled_ = true;
-  metrics_.clear();
+  watches_.Stop();
   for (const auto& load : loads_) load->Stop(absl::ZeroDuration());
   names_.Stop();
   for (std::string& note : names_.Notes()) reply.add_notes(std::move(note));
@@ -481,6 +514,7 @@ FinishReply Session::Finish(absl::Duration drain) {
     const absl::Status status = service->Stop();
     if (!status.ok()) reply.add_not_healed(absl::StrCat(status.message()));
   }
+  watches_.TellLogs();
   relay_->Close(attached ? drain : absl::ZeroDuration(), at_once_);
   for (std::string& note : resolvers_.Close(attached ? drain : absl::ZeroDuration())) reply.add_notes(std::move(note));
   stop_watching_ = true;
@@ -509,12 +543,16 @@ absl::Status Session::FollowProcesses(const RunningService& service, Intercept& 
 void Session::Watch() {
   Sampler sampler;
   StarvationWatch starvation;
-  int64_t next_calls = 0, next_sample = 0, next_starved = 0;
+  int64_t next_calls = 0, next_ramp = 0, next_sample = 0, next_starved = 0;
   while (!stop_watching_) {
     absl::SleepFor(absl::Milliseconds(10));
     const int64_t now = BootNanos();
     if (watching_services_) {
       for (auto& [name, service] : services_) service->Look();
+    }
+    if (now >= next_ramp) {
+      next_ramp = now + kRampStepNs;
+      StepRamps();
     }
     if (now >= next_calls) {
       next_calls = now + 250'000'000;
@@ -535,6 +573,17 @@ void Session::Watch() {
       TellSamples(sampler);
     }
   }
+}
+
+// While a call that changes the world is under way, nothing is waited for: the next step makes up for this one.
+void Session::StepRamps() {
+  if (!mutex_.TryLock()) return;
+  for (auto& [name, injected] : faults_) {
+    if (!injected.ramp || finished_) continue;
+    const absl::Status status = injected.ramp->Step(BootNanos());
+    if (!status.ok()) Tell(name, FaultEvent::INJECTION_FAILED, std::string(status.message()));
+  }
+  mutex_.Unlock();
 }
 
 void Session::TellCalls() {
@@ -572,7 +621,9 @@ void Session::TellSamples(Sampler& sampler) {
   if (!watching_services_) return;
   for (auto& [name, service] : services_) {
     Record record;
-    *record.mutable_sample() = sampler.Service(name, service->Processes());
+    LeakWatch* const leak = watching_leaks_ ? watches_.LeakOf(name) : nullptr;
+    *record.mutable_sample() = sampler.Service(name, service->Processes(), service->Leader(), /*sockets=*/leak != nullptr);
+    if (leak != nullptr) leak->AddTo(*record.mutable_sample());
     events_.Push(std::move(record));
   }
   live_edges_.Look();

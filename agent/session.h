@@ -16,11 +16,11 @@
 #include "agent/events.h"
 #include "agent/faults/fault.h"
 #include "agent/faults/queued_edges.h"
+#include "agent/faults/ramp.h"
 #include "agent/host_watch.h"
 #include "agent/live_edges.h"
 #include "agent/load/heartbeat.h"
-#include "agent/load/http_load.h"
-#include "agent/metrics/metrics_reader.h"
+#include "agent/load/load_generator.h"
 #include "agent/net/call_log.h"
 #include "agent/net/relay.h"
 #include "agent/packet_hooks.h"
@@ -28,6 +28,7 @@
 #include "agent/process/sample.h"
 #include "agent/process/starvation.h"
 #include "agent/resolvers.h"
+#include "agent/watch/watches.h"
 #include "proto/agent.pb.h"
 
 namespace squall {
@@ -54,6 +55,8 @@ class Session {
   absl::StatusOr<StartServicesReply> StartServices();
   absl::StatusOr<int64_t> StartLoad();
   void StartSteps(const StartStepsRequest& request);
+  absl::Status ShareLoad(double share);
+  absl::Status TakeSnapshot(ProcessSnapshot::Moment moment, int32_t cycle);
   void StopLoad();
   absl::StatusOr<FaultEvent> Inject(const Fault& fault);
   absl::StatusOr<FaultEvent> Heal(const std::string& fault);
@@ -74,6 +77,7 @@ class Session {
     Fault spec;
     std::unique_ptr<ActiveFault> fault;  // null once it is healed: what it held is given back before the run is over
     Evidence seen;                       // then what it did
+    std::optional<RunningRamp> ramp = {};  // while it acts, of one that has a ramp
   };
 
   RunningService* Of(const Edge& edge) const;
@@ -84,8 +88,9 @@ class Session {
   absl::Status MoveEdge(const std::string& name, const std::vector<Address>& now, const std::vector<Address>& ever);
   // A service may have gone into another network namespace when it started: its relay follows.
   absl::Status FollowNamespace(RunningService& service);
-  // Reads the metrics pages that an assertion needs.
-  absl::Status StartMetrics();
+  absl::Status StartWatches();
+  // What a peer of a service stands for, as it may be a relay of ours.
+  std::string Called(const std::string& peer);
   static absl::Status FollowProcesses(const RunningService& service, Intercept& intercept);
   Evidence SeenOf(const Injected& injected);
   FaultEvent Tell(const std::string& fault, FaultEvent::State state, std::string message);
@@ -94,6 +99,7 @@ class Session {
   // The session's own thread: lease aside, whatever has to be looked at regularly.
   void Watch();
   void TellCalls();
+  void StepRamps();
   void TellEdges();
   void TellSamples(Sampler& sampler);
   void TellStarved(StarvationWatch& starvation);
@@ -120,8 +126,8 @@ class Session {
   HostWatch host_watch_;
   FinishReply finish_reply_;
   std::map<std::string, Injected> faults_;
-  std::vector<std::unique_ptr<HttpLoad>> loads_;
-  std::map<std::string, HttpLoad*> loads_by_name_;
+  std::vector<std::unique_ptr<LoadGenerator>> loads_;
+  std::map<std::string, LoadGenerator*> loads_by_name_;
   // What others are shown: a mutex of its own, so that nobody who asks waits for a healing.
   struct Shown {
     std::string scenario;
@@ -135,7 +141,8 @@ class Session {
   };
   absl::Mutex shown_mutex_ ABSL_ACQUIRED_AFTER(mutex_);
   Shown shown_ ABSL_GUARDED_BY(shown_mutex_);
-  std::vector<std::unique_ptr<MetricsReader>> metrics_;
+  Watches watches_{[this](Record record) { events_.Push(std::move(record)); }};
+  std::atomic<bool> watching_leaks_ = false;  // from then on the watching thread looks at them too
   // Destroyed in the reverse order: the relay before the redirections and namespaces that it uses.
   std::vector<std::unique_ptr<NetNamespace>> namespaces_;
   std::map<std::string, std::unique_ptr<Intercept>> intercepts_;  // by service

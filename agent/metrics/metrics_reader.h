@@ -8,7 +8,7 @@
 
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "agent/net/netns.h"
+#include "agent/net/http_get.h"
 #include "proto/timeline.pb.h"
 
 namespace squall {
@@ -32,8 +32,8 @@ class MetricsReader {
   // Called on the reader's thread, with a `metric`.
   using Sink = std::function<void(Record)>;
 
-  // Begins to read. Connects from inside of `ns`.
-  MetricsReader(Page page, NetNamespace ns, Sink sink);
+  // Begins to read.
+  MetricsReader(Page page, HttpGetter::Where where, Sink sink);
   // Ends a read that is under way.
   ~MetricsReader();
   MetricsReader(const MetricsReader&) = delete;
@@ -46,7 +46,7 @@ class MetricsReader {
   void Tell(const std::string& series, double value, int64_t at_ns);
 
   const Page page_;
-  const NetNamespace ns_;
+  const HttpGetter::Where where_;
   const Sink sink_;
   std::map<std::string, double> last_;  // of the thread only
 

@@ -32,7 +32,7 @@ class MetricsReaderTest : public ::testing::Test {
     reader_ = std::make_unique<MetricsReader>(
         MetricsReader::Page{
             "orders", absl::StrCat("http://127.0.0.1:", port, "/metrics"), {"state", "opened"}},
-        *NetNamespace::Own(), [this](const Record& record) {
+        &NetNamespace::Own, [this](const Record& record) {
           absl::MutexLock lock(&mutex_);
           values_.emplace_back(record.metric().series(), record.metric().value());
         });
@@ -133,6 +133,19 @@ TEST(NeededMetrics, AreThoseOfTheServiceThatCallsOverTheEdge) {
   breaker.mutable_state()->set_opened("opened");
   EXPECT_THAT(NeededMetrics(scenario, "orders"), ElementsAre("opened", "state"));
   EXPECT_THAT(NeededMetrics(scenario, "recommend"), IsEmpty());
+}
+
+TEST(NeededMetrics, AreThoseThatAreBoundAndOfGosRuntimeWhereALeakIsLookedFor) {
+  Scenario scenario;
+  MetricBound& bound = *scenario.add_assertions()->mutable_metric();
+  bound.set_service("orders");
+  bound.set_metric("orders_total");
+  EXPECT_THAT(NeededMetrics(scenario, "orders"), ElementsAre("orders_total"));
+  EXPECT_THAT(NeededMetrics(scenario, "recommend"), IsEmpty());
+  bound.set_monitor("prometheus");
+  EXPECT_THAT(NeededMetrics(scenario, "orders"), IsEmpty());
+  scenario.add_assertions()->mutable_no_leak()->set_service("orders");
+  EXPECT_THAT(NeededMetrics(scenario, "orders"), ElementsAre("go_goroutines", "go_memstats_heap_inuse_bytes"));
 }
 
 }  // namespace
