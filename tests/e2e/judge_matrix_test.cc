@@ -1,0 +1,56 @@
+// Every correct service passes, and every broken one fails for its own reason: those of scenarios/assertions and of the Go corpus. The
+// mutants of the demo, of breakers and of limiters have tests of their own. All ten times over is `bazel/test --full`.
+#include <gtest/gtest.h>
+
+#include "absl/strings/match.h"
+#include "tests/e2e/go_bugs_table.h"
+#include "tests/e2e/matrix.h"
+#include "tests/e2e/quick.h"
+
+namespace squall {
+namespace {
+
+constexpr int kAtATime = 8;
+
+void ExpectRight(const std::string& folder) {
+  if (!IsRoot()) {
+    printf("LEFT OUT: judge_matrix_test: redirecting connects needs root\n");
+    GTEST_SKIP();
+  }
+  const std::vector<std::string> before = Residue();
+  {
+    Checkout checkout({"tests/target/go/shop", "tests/target/go/depot"});
+    std::vector<MatrixCell> cells;
+    for (const MatrixCell& cell : MatrixCells(RunfilePath("tests/target/go"))) {
+      if (absl::StartsWith(cell.scenario, folder)) cells.push_back(cell);
+    }
+    ASSERT_GE(cells.size(), 25u);
+    const auto say = [](const std::string& line) { printf("%s\n", line.c_str()); };
+    std::vector<MatrixCell> unclear;
+    for (const MatrixResult& result : RunMatrix(checkout, cells, kAtATime, say)) {
+      EXPECT_EQ(result.wrong, "") << result.cell.scenario << " with " << result.cell.service;
+      if (result.wrong.empty() && result.inconclusive) unclear.push_back(result.cell);
+    }
+    // One in ten may be INCONCLUSIVE on a busy machine, once.
+    EXPECT_LE(unclear.size(), cells.size() / 10);
+    for (const MatrixResult& result : RunMatrix(checkout, unclear, kAtATime / 2, say)) {
+      EXPECT_EQ(result.wrong, "") << result.cell.scenario << " with " << result.cell.service;
+      EXPECT_FALSE(result.inconclusive) << result.cell.scenario << " with " << result.cell.service << ": " << result.run.DebugString();
+    }
+  }
+  EXPECT_EQ(ResidueSince(before), std::vector<std::string>());
+}
+
+TEST(JudgeMatrix, CorrectServicesPassAndMutantsFailForTheirOwnReason) { ExpectRight("assertions/"); }
+
+TEST(GoCorpus, EveryBugFailsWithItsEvidenceAndEveryFixedTwinPasses) { ExpectRight("go/"); }
+
+TEST(GoCorpus, MarksTheLinesThatProfilesName) {
+  for (const GoBug& bug : GoBugs()) {
+    if (bug.file.empty()) continue;
+    EXPECT_GT(LineThatShows(bug.bug, ReadFile(RunfilePath("tests/target/go/" + bug.file))), 0) << bug.bug;
+  }
+}
+
+}  // namespace
+}  // namespace squall
