@@ -6,6 +6,7 @@
 #include "absl/time/time.h"
 #include "base/text.h"
 #include "controller/load_faults.h"
+#include "controller/network_faults.h"
 #include "controller/plan.h"
 #include "controller/scalars.h"
 #include "controller/schema.h"
@@ -38,8 +39,30 @@ void CheckHttpEdge(const Scenario& scenario, const std::string& edge, const std:
   reading.Report(path, absl::StrCat(what, " is read in HTTP headers, and edge ", Quoted(edge), " has another protocol; leave it out"));
 }
 
+// The faults that an assertion is about.
+std::vector<const Fault*> FaultsOf(const Scenario& scenario, const std::string& name) {
+  std::vector<const Fault*> faults;
+  for (const Fault& fault : scenario.faults()) {
+    if (name.empty() || fault.name() == name) faults.push_back(&fault);
+  }
+  return faults;
+}
+
+// A key that does nothing without another.
+void CheckGoesWith(bool with, absl::string_view other, const std::string& path, Reading& reading) {
+  if (with || !reading.Given(path)) return;
+  reading.Report(path, absl::StrCat(path.substr(path.rfind('.') + 1), " goes with ", other, "; leave it out, or write ", other));
+}
+
 void CheckTimeout(const Scenario& scenario, const Timeout& timeout, const std::string& path, Reading& reading) {
+  CheckGoesWith(timeout.cancels(), "cancels: true", path + ".cancels_within", reading);
+  CheckGoesWith(timeout.cancels() || timeout.propagates(), "propagates: true", path + ".edge", reading);
   if (!timeout.propagates() && !timeout.cancels()) return;
+  for (const Fault* fault : FaultsOf(scenario, timeout.fault())) {
+    if (!timeout.cancels() || !HidesCalls(*fault)) continue;
+    reading.Report(path + ".cancels", absl::StrCat(Quoted(fault->name()), " lets nothing through, and that a caller gave up is not seen; write a stall or "
+                                                                          "a latency, or give the timeout another `fault`"));
+  }
   const std::string edge = path + ".edge";
   if (timeout.propagates()) {
     CheckHttpEdge(scenario, timeout.edge(), "the deadline that calls carry", edge, path, reading);
@@ -56,6 +79,16 @@ void CheckHealthOf(const Scenario& scenario, const std::string& name, const std:
 }
 
 void CheckRetries(const Scenario& scenario, const RetryBudget& retry, const std::string& path, Reading& reading) {
+  const Edge* edge = Named(scenario.edges(), retry.edge());
+  if (edge != nullptr && edge->protocol() == Edge::PROTOCOL_UDP) {
+    reading.Report(path, absl::StrCat("datagrams over edge ", Quoted(edge->name()), " are no calls that fail; name an edge with protocol http or tcp"));
+  }
+  if (retry.has_backoff() && FromProto(retry.backoff().longest()) < FromProto(retry.backoff().base())) {
+    reading.Report(path + ".backoff.longest", "longest is less than base; write more, or a smaller base");
+  }
+  if (retry.has_backoff() && retry.backoff().jitter() >= 100) {
+    reading.Report(path + ".backoff.jitter", "with full jitter a retry may come at once, and the gaps prove nothing; write less, or leave backoff out");
+  }
   if (retry.attempts() > 0) {
     CheckHttpEdge(scenario, retry.edge(), "the trace id that tells the attempts of a request", path + ".attempts", path, reading);
   }
@@ -68,6 +101,11 @@ void CheckBulkhead(const Scenario& scenario, const Bulkhead& bulkhead, const std
   const Edge* edge = Named(scenario.edges(), bulkhead.edge());
   if (edge != nullptr && edge->protocol() == Edge::PROTOCOL_UDP) {
     reading.Report(path, absl::StrCat("datagrams over edge ", Quoted(edge->name()), " are no calls that wait; name an edge with protocol http or tcp"));
+  }
+  for (const Fault* fault : FaultsOf(scenario, bulkhead.fault())) {
+    if (!HidesCalls(*fault) && !fault->has_kill()) continue;
+    reading.Report(path, absl::StrCat("under ", Quoted(fault->name()), " no call waits at the dependency; write a stall or a latency, or give the bulkhead "
+                                                                       "another `fault`"));
   }
   for (int i = 0; i < bulkhead.others_size(); ++i) {
     if (bulkhead.others(i) != bulkhead.load()) continue;
@@ -87,6 +125,20 @@ void CheckShedding(const Scenario& scenario, const LoadShedding& shedding, const
     const double times = fault.ramp().times().empty() ? fault.surge().times() : *std::max_element(fault.ramp().times().begin(), fault.ramp().times().end());
     most = std::max(most, times * MostOffered(*load));
   }
+  for (const auto& [within, key] : {std::pair{shedding.slo(), ".slo"}, std::pair{shedding.accepted_within(), ".accepted_within"}}) {
+    if (FromProto(within) < FromProto(load->give_up_after())) continue;
+    reading.Report(path + (reading.Given(path + key) ? key : ".slo"),
+                   absl::StrCat("clients of ", load->name(), " give up after ", HumanDuration(FromProto(load->give_up_after())),
+                                ", so that nothing is answered later; write a longer give_up_after in load ", load->name()));
+    return;
+  }
+  if (FromProto(shedding.accepted_within()) < FromProto(shedding.slo())) {
+    reading.Report(path + ".accepted_within", "accepted_within is less than slo, which bounds what counts as good; write slo or more");
+  }
+  if (most > 2.2 * shedding.capacity()) {
+    reading.Report(path + ".capacity", absl::StrCat("the surge offers up to ", HumanRate(most), ", and what is promised is judged at twice the capacity, ",
+                                                    HumanRate(2 * shedding.capacity()), "; write a smaller `times`"));
+  }
   if (most >= 2 * shedding.capacity() * 0.999) return;
   reading.Report(path + ".capacity",
                  most == 0 ? absl::StrCat("overload is twice the capacity, and ", shedding.fault().empty() ? "no fault here" : Quoted(shedding.fault()),
@@ -99,6 +151,10 @@ void CheckShedding(const Scenario& scenario, const LoadShedding& shedding, const
 void CheckFallback(const Scenario& scenario, const Fallback& fallback, const std::string& path, Reading& reading) {
   const Load* load = Named(scenario.load(), fallback.load());
   if (load == nullptr || !reading.Sound("load")) return;
+  for (const Fault* fault : FaultsOf(scenario, fallback.fault())) {
+    if (!fault->has_surge() && !fault->has_abandon()) continue;
+    reading.Report(path, absl::StrCat(Quoted(fault->name()), " takes no dependency away, so that no fallback is needed; give it another `fault`"));
+  }
   if (load->has_tcp() || load->has_grpc() || !load->ok_when().body().empty()) {
     const bool told = load->has_tcp() || load->has_degraded_when();
     if (!told) {
@@ -117,7 +173,14 @@ void CheckShutdown(const Scenario& scenario, const GracefulShutdown& shutdown, c
   const Fault* fault = Named(scenario.faults(), shutdown.fault());
   if (fault == nullptr) return;
   const std::string& signal = fault->kill().signal();
-  if (fault->has_kill() && (signal == "SIGTERM" || signal == "SIGINT" || signal == "SIGQUIT" || signal == "SIGHUP")) return;
+  if (fault->has_kill() && (signal == "SIGTERM" || signal == "SIGINT" || signal == "SIGQUIT" || signal == "SIGHUP")) {
+    if (fault->kill().has_restart_after() && FromProto(shutdown.within()) > FromProto(fault->kill().restart_after()) && !fault->kill().has_grace()) {
+      reading.Report(path + ".fault", absl::StrCat(Quoted(fault->name()), " starts the service again after ",
+                                                   HumanDuration(FromProto(fault->kill().restart_after())), ", when it may still be stopping (within ",
+                                                   HumanDuration(FromProto(shutdown.within())), "); write grace in kill, or a longer restart_after"));
+    }
+    return;
+  }
   reading.Report(path + ".fault",
                  fault->has_kill() ? absl::StrCat(Quoted(fault->name()), " sends ", signal, ", which no process can answer with an orderly end; "
                                                                                             "write signal: SIGTERM and grace: 30s in kill")
@@ -125,6 +188,9 @@ void CheckShutdown(const Scenario& scenario, const GracefulShutdown& shutdown, c
 }
 
 void CheckNoLeak(const Scenario& scenario, const NoLeak& leak, const std::string& path, Reading& reading) {
+  if (leak.has_peak() && leak.load().empty()) {
+    reading.ReportAt(path + ".load", reading.At(path), "a peak is set beside a load, and there is not just one; write load: NAME");
+  }
   const Service* service = Named(scenario.services(), leak.service());
   if (service == nullptr) return;
   for (const Fault& fault : scenario.faults()) {
@@ -148,8 +214,11 @@ void CheckMetric(const Scenario& scenario, const MetricBound& metric, const std:
   } else if (metric.has_at_least() && metric.has_at_most() && metric.at_least() > metric.at_most()) {
     reading.Report(path + ".at_least", "at_least is more than at_most, which no value can be; change one of them");
   }
-  if (metric.has_reached_within() && metric.of() != MetricBound::OF_VALUE) {
-    reading.Report(path + ".reached_within", "reached_within goes with the value itself; leave it out, or leave out `of`");
+  if (metric.has_reached_within() && metric.of() == MetricBound::OF_RATE) {
+    reading.Report(path + ".reached_within", "a rate is that of the whole part of the run; leave reached_within out, or write of: increase");
+  }
+  if (!metric.fault().empty() && (metric.during() == DURING_ALWAYS || metric.during() == DURING_BASELINE)) {
+    reading.Report(path + ".fault", "the part of the run does not depend on a fault; leave fault out, or write during: fault");
   }
   const Monitor* monitor = Named(scenario.monitors(), metric.monitor());
   if (metric.monitor().empty()) {
@@ -188,6 +257,20 @@ void CheckLog(const Scenario& scenario, const LogPattern& log, const std::string
   if (service == nullptr || service->run_size() > 0 || !service->log_file().empty()) return;
   reading.Report(path, absl::StrCat("squall does not see what ", Quoted(service->name()), " prints, since it is attached to; give it for example "
                                     "log_file: /var/log/orders.log"));
+}
+
+void CheckReadiness(const Scenario& scenario, const Health& health, const std::string& path, Reading& reading) {
+  CheckGoesWith(!health.stays_ready(), "unready_within", path + ".names", reading);
+  CheckGoesWith(!health.stays_ready(), "unready_within", path + ".ready_within", reading);
+  for (const Fault* fault : FaultsOf(scenario, health.fault())) {
+    if (!fault->has_kill() || fault->kill().service() != health.service()) continue;
+    if (health.stays_ready()) {
+      reading.Report(path + ".stays_ready", absl::StrCat(Quoted(fault->name()), " ends ", health.service(), ", which then answers nobody; write unready_within, or "
+                                                         "give the health another `fault`"));
+    } else if (!health.names().empty()) {
+      reading.Report(path + ".names", absl::StrCat(Quoted(fault->name()), " ends ", health.service(), ", which then names nothing; leave names out"));
+    }
+  }
 }
 
 // A budget longer than the fault is never judged.
@@ -236,6 +319,7 @@ void CheckAssertion(const Scenario& scenario, const Assertion& assertion, const 
       return CheckWithinFault(scenario, assertion.alert().fault(), assertion.alert().fires_within(), path + ".fires_within", reading);
     case Assertion::kHealth:
       CheckHealthOf(scenario, assertion.health().service(), path, reading);
+      CheckReadiness(scenario, assertion.health(), path, reading);
       if (assertion.health().expect_case() == Health::kUnreadyWithin) {
         CheckWithinFault(scenario, assertion.health().fault(), assertion.health().unready_within(), path + ".unready_within", reading);
       }

@@ -122,6 +122,8 @@ absl::Duration RecoveryFor(const Assertion& assertion, absl::Duration window) {
       return Length(assertion.load_shedding().recovers_within()) + kClosingWindows * window;
     case Assertion::kAlert:
       return Length(assertion.alert().resolves_within()) + kPolled;
+    case Assertion::kGracefulShutdown:
+      return Length(assertion.graceful_shutdown().within()) + window;
     case Assertion::kHealth:
       if (assertion.health().stays_ready()) return absl::ZeroDuration();
       return Length(assertion.health().ready_within()) + kPolled;
@@ -134,7 +136,6 @@ absl::Duration RecoveryFor(const Assertion& assertion, absl::Duration window) {
     case Assertion::kTlsVerified:
     case Assertion::kBulkhead:
     case Assertion::kFallback:
-    case Assertion::kGracefulShutdown:
     case Assertion::kNoLeak:
     case Assertion::KIND_NOT_SET:
       return absl::ZeroDuration();

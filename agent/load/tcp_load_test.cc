@@ -27,7 +27,7 @@ Load MakeLoad(int port, const std::string& send, const std::string& until) {
   load.mutable_tcp()->set_send(send);
   load.mutable_tcp()->set_until(until);
   load.set_rate(200);
-  load.mutable_give_up_after()->set_nanos(500'000'000);
+  load.mutable_give_up_after()->set_seconds(30);
   load.set_max_in_flight(1000);
   return load;
 }
@@ -119,7 +119,10 @@ TEST(TcpLoad, GivesUpOnAServerThatSaysNothingOrNotEnough) {
   for (const std::string said : {"", "+PON"}) {
     LoopbackServer server([=](absl::string_view, int) { return LoopbackServer::Reply{said}; });
     Recorder recorder;
-    Drive(MakeLoad(server.port(), "PING\r\n\r\n", "+PONG"), recorder, 10);
+    Load load = MakeLoad(server.port(), "PING\r\n\r\n", "+PONG");
+    load.mutable_give_up_after()->set_seconds(0);
+    load.mutable_give_up_after()->set_nanos(300'000'000);
+    Drive(load, recorder, 10);
     EXPECT_THAT(recorder.Rows(), Each(Field(&Row::outcome, TIMED_OUT)));
   }
 }
@@ -131,10 +134,22 @@ TEST(TcpLoad, LooksForTheEndInTheFirstMiBOnly) {
     Recorder recorder;
     Load load = MakeLoad(server.port(), "PING\r\n\r\n", "+PONG");
     load.set_rate(20);
-    load.mutable_give_up_after()->set_seconds(30);
     Drive(load, recorder, 3);
     EXPECT_THAT(recorder.Rows(), Each(Field(&Row::outcome, within ? OK : ERROR)));
     if (!within) EXPECT_THAT(recorder.Errors()[0], HasSubstr("does not contain"));
+  }
+}
+
+TEST(TcpLoad, FindsTheEndHoweverTheBytesCome) {
+  const std::vector<TcpRequest> requests = {{"PING", "aab"}};
+  for (const std::string said : {"aab", "aaab", "xaabx", "aaxaab"}) {
+    TcpDialogue dialogue(requests, /*reconnect=*/false);
+    Exchange exchange;
+    EXPECT_EQ(dialogue.Begin(exchange), "PING");
+    size_t read = 0;
+    for (; read < said.size() && dialogue.Read(said.substr(read, 1)) == Dialogue::Turn::kMore; ++read) {
+    }
+    EXPECT_EQ(read, said.find("aab") + 2) << said;
   }
 }
 

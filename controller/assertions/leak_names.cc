@@ -147,9 +147,34 @@ void AddTo(LeakName& name, std::string what, std::string value) {
   detail.set_value(std::move(value));
 }
 
+// Where it is, and all lines of the service's own, which brought it there; what lies between them is left out. Of a stack without such a
+// line the innermost ones.
 std::string StackText(const std::vector<std::string>& frames) {
-  const auto end = frames.begin() + static_cast<int64_t>(std::min(frames.size(), kMostFrames));
-  return absl::StrCat(absl::StrJoin(frames.begin(), end, " < "), frames.size() > kMostFrames ? " < ..." : "");
+  std::vector<std::string> told;
+  bool gap = false;
+  const bool has_own = !OwnFrame(frames).empty();
+  for (size_t i = 0; i < frames.size() && told.size() < kMostFrames; ++i) {
+    if (i > 0 && has_own && !IsOwn(Split(frames[i]))) {
+      gap = true;
+      continue;
+    }
+    if (gap) told.push_back("...");
+    gap = false;
+    told.push_back(frames[i]);
+  }
+  const bool cut = gap || told.size() >= kMostFrames;
+  return absl::StrCat(absl::StrJoin(told, " < "), cut && told.back() != "..." ? " < ..." : "");
+}
+
+// The line of the service's own that called the one that is shown; empty: there is none.
+std::string CallerOf(const std::vector<std::string>& frames) {
+  bool past = false;
+  for (const std::string& frame : frames) {
+    if (!IsOwn(Split(frame))) continue;
+    if (past) return frame;
+    past = true;
+  }
+  return "";
 }
 
 LeakName NameSites(std::vector<Site> sites, absl::string_view what, std::string (*text)(int64_t), const ProcessSnapshot* leaked) {
@@ -159,7 +184,8 @@ LeakName NameSites(std::vector<Site> sites, absl::string_view what, std::string 
     site.state = StateAt(site, leaked);
     const std::string state = site.state.empty() ? "" : absl::StrCat(" (", site.state, ")");
     if (name.brief.empty()) {
-      name.brief = absl::StrCat(text(site.by), " more at ", site.frame, state);
+      const std::string caller = site.own ? CallerOf(site.stack) : "";
+      name.brief = absl::StrCat(text(site.by), " more at ", site.frame, caller.empty() ? "" : ", called at ", caller, state);
       name.own = site.own;
     }
     AddTo(name, absl::StrCat(what, site.own ? "" : ", none of whose lines is the service's own"),

@@ -77,9 +77,19 @@ TEST(LeakNames, NamesGoroutinesByTheInnermostOwnLine) {
   ASSERT_EQ(name.details.size(), 2u);
   EXPECT_EQ(name.details[0].name(), "more goroutines");
   EXPECT_EQ(name.details[0].value(),
-            "300 more: runtime.gopark /usr/lib/go-1.19/src/runtime/proc.go:363 < runtime.chanrecv "
-            "/usr/lib/go-1.19/src/runtime/chan.go:583 < main.(*Orders).call.func1 /src/orders.go:41");
+            "300 more: runtime.gopark /usr/lib/go-1.19/src/runtime/proc.go:363 < ... < main.(*Orders).call.func1 /src/orders.go:41");
   EXPECT_EQ(name.details[1].name(), "more goroutines, none of whose lines is the service's own");
+}
+
+TEST(LeakNames, TellsWhichOfTheServicesOwnLinesCalledTheOneThatWaits) {
+  const Frames through = {"net/http.(*persistConn).roundTrip net/http/transport.go:2620", "net/http.(*Client).Do net/http/client.go:581",
+                          "main.(*shop).ask /src/peer.go:40",        "main.(*shop).stock /src/stock.go:51",
+                          "net/http.HandlerFunc.ServeHTTP net/http/server.go:2109", "net/http.(*conn).serve net/http/server.go:1991"};
+  const LeakName name = NameGoroutines({}, Snapshot().Goroutines(through, 300), nullptr);
+  EXPECT_EQ(name.brief, "300 more at main.(*shop).ask /src/peer.go:40, called at main.(*shop).stock /src/stock.go:51");
+  EXPECT_EQ(name.details[0].value(),
+            "300 more: net/http.(*persistConn).roundTrip net/http/transport.go:2620 < ... < main.(*shop).ask /src/peer.go:40 < "
+            "main.(*shop).stock /src/stock.go:51 < ...");
 }
 
 TEST(LeakNames, TellsWhatTheyWaitFor) {
