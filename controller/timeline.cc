@@ -85,6 +85,15 @@ absl::Status AddRequests(const Requests& columns, Timeline& timeline) {
   return absl::OkStatus();
 }
 
+// More prefixes than any run has loads are somebody else's.
+uint16_t KnowTrace(uint64_t prefix, Timeline& timeline) {
+  if (prefix == 0) return 0;
+  const uint16_t known = timeline.TraceOf(prefix);
+  if (known != 0 || timeline.trace_prefixes.size() >= 1000) return known;
+  timeline.trace_prefixes.push_back(prefix);
+  return static_cast<uint16_t>(timeline.trace_prefixes.size());
+}
+
 absl::Status AddArrivals(const Arrivals& columns, Timeline& timeline) {
   if (!Names(timeline.header.scenario().edges(), columns.edge())) {
     return Contradiction(
@@ -121,22 +130,22 @@ absl::Status AddArrivals(const Arrivals& columns, Timeline& timeline) {
     Call& call = calls.emplace_back();
     call.start_ns = start_us * 1000;
     call.end_ns = call.start_ns + int64_t{columns.duration_us(i)} * 1000;
-    call.status = static_cast<int32_t>(columns.status(i));
+    // A status has three digits.
+    call.status = static_cast<int16_t>(std::min<uint32_t>(columns.status(i), 9999));
     call.result = result;
     if (sources > 0) call.source_pid = columns.source_pid(i);
     if (columns.grpc_status_size() > 0 && columns.grpc_status(i) > 0) {
-      call.grpc_status = static_cast<int32_t>(columns.grpc_status(i) - 1);
+      // Those that are none are like UNKNOWN, as clients take them.
+      call.grpc_status = static_cast<int8_t>(columns.grpc_status(i) - 1 <= 16 ? columns.grpc_status(i) - 1 : 2);
     }
-    if (columns.timeout_ms_size() > 0 && columns.timeout_ms(i) > 0) {
-      call.timeout_ns = int64_t{columns.timeout_ms(i) - 1} * 1'000'000;
-    }
+    if (columns.timeout_ms_size() > 0) call.timeout_ms_plus_1 = columns.timeout_ms(i);
     if (columns.trace_prefix_size() > 0 && columns.trace_prefix(i) > 0) {
       const uint32_t prefix = columns.trace_prefix(i) - 1;
       if (columns.number_size() == 0 || prefix >= static_cast<uint32_t>(columns.trace_prefixes_size())) {
         return broken(i, "has a trace id that the record does not hold");
       }
       if (__builtin_add_overflow(number, columns.number(i), &number)) return broken(i, "has a number out of range");
-      call.trace_prefix = columns.trace_prefixes(static_cast<int>(prefix));
+      call.trace = KnowTrace(columns.trace_prefixes(static_cast<int>(prefix)), timeline);
       call.number = number;
     }
     last_ns = std::max(last_ns, call.end_ns);
@@ -394,6 +403,11 @@ void Timeline::Sort() {
   SortBy(services, at);
   SortBy(host, at);
   SortBy(stalls, [](const Stall& stall) { return stall.start_ns(); });
+}
+
+uint16_t Timeline::TraceOf(uint64_t prefix) const {
+  const auto known = std::find(trace_prefixes.begin(), trace_prefixes.end(), prefix);
+  return known == trace_prefixes.end() || prefix == 0 ? 0 : static_cast<uint16_t>(known - trace_prefixes.begin() + 1);
 }
 
 const FaultSpan* Timeline::FindFault(absl::string_view name) const {

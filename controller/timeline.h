@@ -36,20 +36,27 @@ struct Request {
 // Counts as an error: everything but OK, DEGRADED, REJECTED and ABANDONED.
 bool IsError(Outcome outcome);
 
-// One call over an edge.
+// One call over an edge. Small, since there are ten million of them.
 struct Call {
   int64_t start_ns = 0;
   int64_t end_ns = 0;
-  int32_t status = 0;
-  CallResult result = CALL_RESULT_UNSPECIFIED;
-  uint32_t source_pid = 0;  // the process that called; 0: not known
-  std::optional<int32_t> grpc_status = {};  // what a gRPC call ended with
-  std::optional<int64_t> timeout_ns = {};  // what its caller said it would wait (grpc-timeout, or the edge's header)
-  // The request of a load that it was made for, where it carries its trace id: LoadTotals::trace_prefix (0: it carries none) and
-  // Request::number.
-  uint64_t trace_prefix = 0;
+  // The request of a load that it was made for, where it carries its trace id: Request::number, and Timeline::TraceOf the load's prefix
+  // (0: it carries none).
   int64_t number = 0;
+  uint32_t source_pid = 0;  // the process that called; 0: not known
+  uint32_t timeout_ms_plus_1 = 0;  // see TimeoutNs
+  uint16_t trace = 0;
+  int16_t status = 0;
+  CallResult result : 8 = CALL_RESULT_UNSPECIFIED;
+  std::optional<int8_t> grpc_status = {};  // what a gRPC call ended with
+
+  // What its caller said it would wait (grpc-timeout, or the edge's header).
+  std::optional<int64_t> TimeoutNs() const {
+    if (timeout_ms_plus_1 == 0) return std::nullopt;
+    return (int64_t{timeout_ms_plus_1} - 1) * 1'000'000;
+  }
 };
+static_assert(sizeof(Call) <= 40);
 
 // One fault as it was carried out.
 struct FaultSpan {
@@ -95,6 +102,10 @@ struct Timeline {
   std::map<std::string, std::vector<ProcessSnapshot>> snapshots;  // by service
   std::map<std::string, std::vector<LoadShare>> load_shares;      // by load
   int64_t last_ns = 0;  // the latest time in any record
+  std::vector<uint64_t> trace_prefixes;  // that calls carry
+
+  // What calls of the load with this trace prefix have as their `trace`; 0: none carries it.
+  uint16_t TraceOf(uint64_t prefix) const;
 
   // Adds one record. Unsorted until Sort(). INVALID_ARGUMENT when the record contradicts itself or the
   // header.

@@ -100,9 +100,9 @@ TEST(Timeline, KnowsHowGrpcCallsEndedAndHowLongTheirCallersWouldWait) {
   ASSERT_TRUE(timeline.Add(record).ok());
   const std::vector<Call>& calls = timeline.calls["recommend"];
   EXPECT_EQ(calls[0].grpc_status, 14);
-  EXPECT_EQ(calls[0].timeout_ns, std::nullopt);
+  EXPECT_EQ(calls[0].TimeoutNs(), std::nullopt);
   EXPECT_EQ(calls[1].grpc_status, std::nullopt);
-  EXPECT_EQ(calls[1].timeout_ns, 250'000'000);
+  EXPECT_EQ(calls[1].TimeoutNs(), 250'000'000);
   record.mutable_arrivals()->add_grpc_status(1);
   EXPECT_EQ(Refusal(record), "columns of 2 and 3 calls");
 }

@@ -96,6 +96,9 @@ std::string NeverFired(const Scene& scene, std::optional<int64_t> pending_ns) {
     return absl::StrCat(never, allowed, ": it was only pending, from ", Tenths(scene.Took(scene.begin_ns, *pending_ns)), " on");
   if (!scene.course.others.empty())
     return absl::StrCat(never, allowed, ": monitor ", spec.monitor(), " knows it only with other labels, ", scene.course.others);
+  if (scene.answering.TellsByItself())
+    return absl::StrCat(never, allowed, ": monitor ", spec.monitor(),
+                        " was told nothing of it; check the name, and Alertmanager's routes, silences, mute times and webhook_configs");
   if (scene.course.changes.empty())
     return absl::StrCat(never, ": monitor ", spec.monitor(),
                         " knows no alert of this name that was pending or fired; check the name and that its rule is loaded");

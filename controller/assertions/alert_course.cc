@@ -65,8 +65,9 @@ std::optional<int64_t> AlertCourse::First(int64_t after_ns, int64_t until_ns, bo
 
 Answering::Answering(const Alert& spec, const Timeline& timeline) {
   for (const Monitor& monitor : timeline.header.scenario().monitors()) {
-    if (monitor.name() == spec.monitor() && monitor.has_alertmanager()) changes_.emplace_back(INT64_MIN, true);
+    tells_by_itself_ |= monitor.name() == spec.monitor() && monitor.has_alertmanager();
   }
+  if (tells_by_itself_) changes_.emplace_back(INT64_MIN, true);
   const auto samples = timeline.monitored.find(spec.monitor());
   if (samples == timeline.monitored.end()) return;
   for (const MetricSample& sample : samples->second) {

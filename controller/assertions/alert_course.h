@@ -36,8 +36,11 @@ class Answering {
   bool At(int64_t at_ns) const { return SilentWithin(at_ns, at_ns + 1) == 0; }
   // For how much of the span it did not.
   int64_t SilentWithin(int64_t begin_ns, int64_t end_ns) const;
+  // An Alertmanager.
+  bool TellsByItself() const { return tells_by_itself_; }
 
  private:
+  bool tells_by_itself_ = false;
   std::vector<std::pair<int64_t, bool>> changes_;
 };
 

@@ -193,6 +193,12 @@ TEST(Alert, NeedsNoAnswersOfAnAlertmanager) {
   Watched watched = Watched().Tell(14, AlertSample::FIRING).Tell(30, AlertSample::INACTIVE).Until(60);
   watched.builder.scenario.mutable_monitors(0)->mutable_alertmanager()->set_listen("127.0.0.1:9099");
   EXPECT_EQ(Judged(watched).verdict.result(), Verdict::PASS);
+  Watched muted = Watched().Until(60);
+  muted.builder.scenario.mutable_monitors(0)->mutable_alertmanager()->set_listen("127.0.0.1:9099");
+  EXPECT_EQ(Judged(muted).verdict.result(), Verdict::FAIL);
+  EXPECT_EQ(Judged(muted).verdict.reason(),
+            "OrdersFail never fired within 5 s of the injection: monitor prom was told nothing of it; check the name, and "
+            "Alertmanager's routes, silences, mute times and webhook_configs");
 }
 
 TEST(Alert, IsInconclusiveWhenTheFaultWasOverSoonerThanItMayTake) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "base/text.h"
 #include "controller/assertions/attempts.h"
 #include "controller/assertions/breaker_probes.h"
@@ -40,7 +41,7 @@ std::optional<size_t> FirstQuiet(const Attempts& attempts, double calls_per_requ
 }
 
 // The last call that started in [from_ns, to_ns); `from_ns` when there was none.
-int64_t LastStart(const std::vector<Call>& calls, int64_t from_ns, int64_t to_ns) {
+int64_t LastStart(absl::Span<const Call> calls, int64_t from_ns, int64_t to_ns) {
   const auto end = std::lower_bound(calls.begin(), calls.end(), to_ns,
                                     [](const Call& call, int64_t ns) { return call.start_ns < ns; });
   return end == calls.begin() ? from_ns : std::max(from_ns, std::prev(end)->start_ns);

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <limits>
-#include <map>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -31,13 +31,13 @@ constexpr size_t kMostNamed = 4;
 bool StartsBefore(const Call& call, int64_t ns) { return call.start_ns < ns; }
 
 // As the requests of a window are: without those of the time in which the machine stood still.
-int64_t CallsWithin(int64_t begin_ns, int64_t end_ns, const std::vector<Call>& calls, const Stalls& stalls) {
+int64_t CallsWithin(int64_t begin_ns, int64_t end_ns, absl::Span<const Call> calls, const Stalls& stalls) {
   const auto first = std::lower_bound(calls.begin(), calls.end(), begin_ns, StartsBefore);
   const auto last = std::lower_bound(first, calls.end(), end_ns, StartsBefore);
   return std::count_if(first, last, [&](const Call& call) { return !stalls.Touch(call.start_ns, call.start_ns); });
 }
 
-double CallsPerRequest(const Baseline& baseline, const std::vector<Call>& calls) {
+double CallsPerRequest(const Baseline& baseline, absl::Span<const Call> calls) {
   std::vector<double> shares;
   for (const Window& window : baseline.windows) {
     if (window.left_out || window.empty()) continue;
@@ -47,7 +47,7 @@ double CallsPerRequest(const Baseline& baseline, const std::vector<Call>& calls)
   return shares.empty() ? 0 : Median(shares);
 }
 
-double MeanPerRequest(const Baseline& baseline, const std::vector<Call>& calls) {
+double MeanPerRequest(const Baseline& baseline, absl::Span<const Call> calls) {
   int64_t requests = 0;
   for (const Window& window : baseline.windows) requests += window.requests;
   const int64_t count = CallsWithin(baseline.begin_ns, baseline.end_ns, calls, baseline.stalls);
@@ -73,8 +73,14 @@ BreakerScene WholeOf(const CircuitBreaker& spec, const Timeline& timeline, const
   scene.time = time;
   scene.baseline = baseline;
   if (const auto calls = timeline.calls.find(spec.edge()); calls != timeline.calls.end()) {
-    std::copy_if(calls->second.begin(), calls->second.end(), std::back_inserter(scene.calls),
-                 [](const Call& call) { return IsCall(call.result); });
+    const auto counts = [](const Call& call) { return IsCall(call.result); };
+    if (std::all_of(calls->second.begin(), calls->second.end(), counts)) {
+      scene.calls = calls->second;
+    } else {
+      std::vector<Call> counted;
+      std::copy_if(calls->second.begin(), calls->second.end(), std::back_inserter(counted), counts);
+      scene.Hold(std::move(counted));
+    }
   }
   scene.calls_per_request = CallsPerRequest(baseline, scene.calls);
   scene.calls_of_all = scene.calls_per_request;
@@ -101,22 +107,29 @@ BreakerScene WholeOf(const CircuitBreaker& spec, const Timeline& timeline, const
   return scene;
 }
 
-std::map<uint32_t, std::vector<Call>> BySource(const std::vector<Call>& calls) {
-  std::map<uint32_t, std::vector<Call>> by_source;
-  for (const Call& call : calls) by_source[call.source_pid].push_back(call);
-  return by_source;
+// Who called.
+std::set<uint32_t> SourcesOf(absl::Span<const Call> calls) {
+  std::set<uint32_t> sources;
+  for (const Call& call : calls) {
+    if (sources.empty() || *sources.rbegin() != call.source_pid) sources.insert(call.source_pid);
+  }
+  return sources;
+}
+
+// REQUIRES: `scene` is that of all.
+void KeepOnly(const std::set<uint32_t>& sources, BreakerScene& scene) {
+  std::vector<Call> kept;
+  std::copy_if(scene.calls.begin(), scene.calls.end(), std::back_inserter(kept),
+               [&](const Call& call) { return sources.count(call.source_pid) > 0; });
+  scene.Hold(std::move(kept));
 }
 
 // Calls of processes that made none during the baseline are more than a few: who was there then cannot be followed.
-bool ComeAndGo(const BreakerScene& whole, const std::map<uint32_t, std::vector<Call>>& by_source) {
-  int64_t late = 0;
-  int64_t all = 0;
-  for (const auto& [source, calls] : by_source) {
-    const auto after =
-        calls.end() - std::lower_bound(calls.begin(), calls.end(), whole.baseline.end_ns, StartsBefore);
-    all += after;
-    if (after == static_cast<int64_t>(calls.size())) late += after;
-  }
+bool ComeAndGo(const BreakerScene& whole) {
+  const auto* const after = std::lower_bound(whole.calls.begin(), whole.calls.end(), whole.baseline.end_ns, StartsBefore);
+  const std::set<uint32_t> known = SourcesOf(absl::MakeConstSpan(whole.calls.begin(), after));
+  const int64_t all = whole.calls.end() - after;
+  const int64_t late = std::count_if(after, whole.calls.end(), [&](const Call& call) { return known.count(call.source_pid) == 0; });
   return static_cast<double>(late) > std::max(kExpectedInOpenTime, kMostUnseen * static_cast<double>(all));
 }
 
@@ -131,6 +144,11 @@ std::string Names(const std::vector<BreakerScene>& each) {
 }
 
 }  // namespace
+
+void BreakerScene::Hold(std::vector<Call> own) {
+  held = std::make_shared<const std::vector<Call>>(std::move(own));
+  calls = *held;
+}
 
 std::string BreakerScene::Lead() const { return who.empty() ? "" : absl::StrCat(who, ": "); }
 
@@ -184,19 +202,19 @@ BreakerScenes ScenesOf(const CircuitBreaker& spec, const Timeline& timeline, con
                        const FaultTime& time, const Baseline& baseline, const Stalls& stalls) {
   BreakerScenes scenes;
   scenes.whole = WholeOf(spec, timeline, load, time, baseline, stalls);
-  const std::map<uint32_t, std::vector<Call>> by_source = BySource(scenes.whole.calls);
+  const std::set<uint32_t> sources = SourcesOf(scenes.whole.calls);
   std::vector<BreakerScene> each;
   double unseen = 0;
   int64_t unseen_sources = 0;
-  for (const auto& [source, calls] : by_source) {
+  for (const uint32_t source : sources) {
     BreakerScene scene = scenes.whole;
     scene.source = source;
-    scene.calls = calls;
-    scene.calls_per_request = CallsPerRequest(baseline, calls);
+    if (sources.size() > 1) KeepOnly({source}, scene);
+    scene.calls_per_request = CallsPerRequest(baseline, scene.calls);
     scene.who = source == 0 ? "processes that are not known" : absl::StrCat("process ", source);
     if (scene.calls_per_request < kLeastShare * scenes.whole.calls_of_all) {
       ++unseen_sources;
-      unseen += MeanPerRequest(baseline, calls);
+      unseen += MeanPerRequest(baseline, scene.calls);
       continue;
     }
     each.push_back(std::move(scene));
@@ -204,10 +222,10 @@ BreakerScenes ScenesOf(const CircuitBreaker& spec, const Timeline& timeline, con
   std::stable_sort(each.begin(), each.end(), [](const BreakerScene& a, const BreakerScene& b) {
     return a.calls_per_request > b.calls_per_request;
   });
-  const bool told_apart = by_source.size() > 1 || (by_source.size() == 1 && by_source.begin()->first != 0);
-  if (!told_apart || each.empty() || ComeAndGo(scenes.whole, by_source)) {
+  const bool told_apart = sources.size() > 1 || (sources.size() == 1 && *sources.begin() != 0);
+  if (!told_apart || each.empty() || ComeAndGo(scenes.whole)) {
     scenes.sources = !told_apart ? "not told apart; all calls are taken together"
-                                 : absl::StrCat(Counted(static_cast<int64_t>(by_source.size()), "caller"),
+                                 : absl::StrCat(Counted(static_cast<int64_t>(sources.size()), "caller"),
                                                 " that come and go during the run: all calls are taken together");
     scenes.each = {scenes.whole};
     return scenes;
@@ -224,12 +242,11 @@ BreakerScenes ScenesOf(const CircuitBreaker& spec, const Timeline& timeline, con
         "let fewer processes call, or raise `rate`"};
   }
   if (each.size() == 1) each[0].who.clear();
-  scenes.whole.calls.clear();
-  for (const BreakerScene& scene : each) {
-    scenes.whole.calls.insert(scenes.whole.calls.end(), scene.calls.begin(), scene.calls.end());
+  if (each.size() < sources.size()) {
+    std::set<uint32_t> judged;
+    for (const BreakerScene& scene : each) judged.insert(*scene.source);
+    KeepOnly(judged, scenes.whole);
   }
-  std::stable_sort(scenes.whole.calls.begin(), scenes.whole.calls.end(),
-                   [](const Call& a, const Call& b) { return a.start_ns < b.start_ns; });
   scenes.each = std::move(each);
   return scenes;
 }

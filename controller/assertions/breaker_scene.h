@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "controller/assertions/baseline.h"
 #include "controller/assertions/fault_time.h"
 #include "controller/assertions/gates.h"
@@ -25,7 +27,8 @@ struct BreakerScene {
   Baseline baseline;
   std::optional<uint32_t> source;  // the process; none: the calls of all are taken together
   std::string who;                 // "process 4711" where there are several; else empty
-  std::vector<Call> calls;  // those over the edge that count, in the order of their start
+  absl::Span<const Call> calls;  // those over the edge that count, in the order of their start: the timeline's, or `held`
+  std::shared_ptr<const std::vector<Call>> held;
 
   double calls_per_request = 0;  // f, the baseline's median
   double calls_of_all = 0;       // the same of all processes together
@@ -47,6 +50,8 @@ struct BreakerScene {
   // How far apart load, edge and fault may have recorded the same moment, where they are on different hosts.
   int64_t cross_host_ns = 0;
 
+  // Takes these for its calls.
+  void Hold(std::vector<Call> own);
   // "process 4711: " or nothing.
   std::string Lead() const;
   // Calls that the requests sent in [begin_ns, end_ns) would have made at baseline.

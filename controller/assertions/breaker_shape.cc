@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "base/text.h"
 #include "controller/assertions/words.h"
 
@@ -30,7 +31,7 @@ struct InFlight {
   int64_t starts = 0;
 };
 
-InFlight InFlightOf(const std::vector<Call>& calls, int64_t from_ns, int64_t to_ns) {
+InFlight InFlightOf(absl::Span<const Call> calls, int64_t from_ns, int64_t to_ns) {
   // An end comes before the start that it made room for.
   std::vector<std::pair<int64_t, int>> changes;
   for (const Call& call : calls) {
@@ -75,7 +76,7 @@ int64_t FullLevel(const InFlight& seen, int64_t length_ns) {
 }
 
 // Calls per second where they came evenly; 0: they did not.
-double EvenRate(const std::vector<Call>& calls, int64_t from_ns, int64_t to_ns) {
+double EvenRate(absl::Span<const Call> calls, int64_t from_ns, int64_t to_ns) {
   std::array<double, kParts> counts = {};
   double all = 0;
   for (const Call& call : calls) {

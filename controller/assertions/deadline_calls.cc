@@ -60,12 +60,12 @@ std::vector<Traced> CallsOf(const Timeout& spec, const std::string& edge, const 
   const auto found = timeline.calls.find(edge);
   if (found == timeline.calls.end()) return calls;
   const auto totals = timeline.loads.find(spec.load());
-  const uint64_t prefix = totals == timeline.loads.end() ? 0 : totals->second.trace_prefix;
+  const uint16_t trace = totals == timeline.loads.end() ? 0 : timeline.TraceOf(totals->second.trace_prefix);
   const ByNumber requests(timeline, spec.load(), limits.begin_ns, limits.end_ns);
   for (const Call& call : found->second) {
     if (call.start_ns < limits.begin_ns || call.start_ns > limits.end_ns || !IsCall(call.result)) continue;
-    if (call.trace_prefix != 0 && call.trace_prefix != prefix) continue;
-    calls.push_back({&call, call.trace_prefix == 0 ? nullptr : requests.Find(call.number)});
+    if (call.trace != 0 && call.trace != trace) continue;
+    calls.push_back({&call, call.trace == 0 ? nullptr : requests.Find(call.number)});
   }
   return calls;
 }
@@ -109,11 +109,11 @@ Promise CheckPropagates(const Timeout& spec, const std::string& edge, const std:
   int64_t longest_ns = 0, left_out = 0;
   for (const Traced& each : calls) {
     const Call& call = *each.call;
-    if (!call.timeout_ns) {
+    if (!call.TimeoutNs()) {
       silent.push_back(each);
       continue;
     }
-    const int64_t told_ns = *call.timeout_ns;
+    const int64_t told_ns = *call.TimeoutNs();
     longest_ns = std::max(longest_ns, told_ns);
     if (told_ns <= 0) spent.push_back(each);
     const int64_t left_ns = limits.deadline_ns - (each.request == nullptr ? 0 : call.start_ns - each.request->sent_ns);
@@ -158,7 +158,7 @@ Promise CheckPropagates(const Timeout& spec, const std::string& edge, const std:
     Break(
         promise,
         absl::StrCat("the deadline is not propagated: ", OfAll(broken.size(), calls.size(), edge), " told more than was left of ",
-                     deadline, ": the first ", Tenths(*first.timeout_ns),
+                     deadline, ": the first ", Tenths(*first.TimeoutNs()),
                      request == nullptr ? "" : absl::StrCat(", when ", Tenths(first.start_ns - request->sent_ns), " were spent")),
         broken, load);
   } else if (auto obstacle = StallGate(left_out, n, "call", stalls)) {
@@ -178,7 +178,7 @@ Promise CheckCancels(const Timeout& spec, const std::string& edge, const std::ve
   for (const Traced& each : calls) {
     const Call& call = *each.call;
     const int64_t expiry_ns = each.request != nullptr ? each.request->sent_ns + limits.deadline_ns
-                                                      : call.start_ns + call.timeout_ns.value_or(limits.deadline_ns);
+                                                      : call.start_ns + call.TimeoutNs().value_or(limits.deadline_ns);
     const int64_t past_ns = call.end_ns - expiry_ns;
     if (past_ns > allowed_ns) {
       if (past_ns - stalls.Within(std::min(expiry_ns, call.start_ns), call.end_ns) <= allowed_ns) {

@@ -22,7 +22,7 @@ struct Made {
   double ms = 300;
   CallResult result = CALLER_LEFT;
   double told_ms = 298;
-  uint64_t trace_prefix = TimelineBuilder::kTracePrefix;  // 0: it carries no trace id
+  uint16_t trace = TimelineBuilder::kTrace;  // 0: it carries no trace id
 };
 
 // The fault acts from 12 s to 22 s, in which requests are answered by a fallback 305 ms after they were sent. `at_least` of 20
@@ -39,9 +39,9 @@ TimelineBuilder Called(double from, double to, const std::function<Made(double)>
     call.start_ns = TimelineBuilder::Ns(at + each.after_ms / 1e3);
     call.end_ns = call.start_ns + TimelineBuilder::Ns(each.ms / 1e3);
     call.result = each.result;
-    if (each.told_ms >= 0) call.timeout_ns = TimelineBuilder::Ns(each.told_ms / 1e3);
-    call.trace_prefix = each.trace_prefix;
-    if (each.trace_prefix != 0) call.number = i;
+    if (each.told_ms >= 0) call.timeout_ms_plus_1 = static_cast<uint32_t>(each.told_ms) + 1;
+    call.trace = each.trace;
+    if (each.trace != 0) call.number = i;
     builder.AddCall(call);
   }
   return builder;
@@ -141,15 +141,15 @@ TEST(DeadlineCalls, MaySometimesBeHeldUpWithinTheMargin) {
 }
 
 TEST(DeadlineCalls, AreHeldAgainstTheWholeDeadlineWithoutATraceId) {
-  const Verdict verdict = Judged(Called({.after_ms = 100, .told_ms = 360, .trace_prefix = 0}), kPropagates);
+  const Verdict verdict = Judged(Called({.after_ms = 100, .told_ms = 360, .trace = 0}), kPropagates);
   EXPECT_EQ(verdict.result(), Verdict::PASS);
   EXPECT_THAT(verdict.reason(), HasSubstr("no call carries a trace id of the load"));
-  EXPECT_EQ(Result(Called({.told_ms = 361, .trace_prefix = 0}), kPropagates), Verdict::FAIL);
-  EXPECT_EQ(Result(Called({.told_ms = -1, .trace_prefix = 0}), kPropagates), Verdict::FAIL);
+  EXPECT_EQ(Result(Called({.told_ms = 361, .trace = 0}), kPropagates), Verdict::FAIL);
+  EXPECT_EQ(Result(Called({.told_ms = -1, .trace = 0}), kPropagates), Verdict::FAIL);
 }
 
 TEST(DeadlineCalls, OfOtherLoadsHaveDeadlinesOfTheirOwn) {
-  const Made other = {.ms = 5000, .told_ms = 9000, .trace_prefix = TimelineBuilder::kTracePrefix + 1};
+  const Made other = {.ms = 5000, .told_ms = 9000, .trace = TimelineBuilder::kTrace + 1};
   EXPECT_EQ(Result(CalledWith({15, 16, 17}, other), Asked(true, true)), Verdict::PASS);
 }
 
@@ -185,10 +185,10 @@ TEST(DeadlineCalls, FailWhenTheyGoOnWhateverBecomesOfThem) {
 }
 
 TEST(DeadlineCalls, ExpireByWhatTheyWereToldWithoutATraceId) {
-  EXPECT_EQ(Result(Called({.ms = 310, .told_ms = 100, .trace_prefix = 0}), kCancels), Verdict::PASS);
-  EXPECT_EQ(Result(Called({.ms = 310.001, .told_ms = 100, .trace_prefix = 0}), kCancels), Verdict::FAIL);
-  EXPECT_EQ(Result(Called({.ms = 510, .told_ms = -1, .trace_prefix = 0}), kCancels), Verdict::PASS);
-  EXPECT_EQ(Result(Called({.ms = 510.001, .told_ms = -1, .trace_prefix = 0}), kCancels), Verdict::FAIL);
+  EXPECT_EQ(Result(Called({.ms = 310, .told_ms = 100, .trace = 0}), kCancels), Verdict::PASS);
+  EXPECT_EQ(Result(Called({.ms = 310.001, .told_ms = 100, .trace = 0}), kCancels), Verdict::FAIL);
+  EXPECT_EQ(Result(Called({.ms = 510, .told_ms = -1, .trace = 0}), kCancels), Verdict::PASS);
+  EXPECT_EQ(Result(Called({.ms = 510.001, .told_ms = -1, .trace = 0}), kCancels), Verdict::FAIL);
 }
 
 TEST(DeadlineCalls, AreInconclusiveWhenNoneWasOpenAtTheDeadline) {

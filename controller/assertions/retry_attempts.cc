@@ -24,18 +24,19 @@ constexpr size_t kMostExamples = 10;
 
 using Calls = absl::Span<const Call* const>;
 
-uint64_t PrefixOf(const RetryScene& scene) {
+// What the load's calls carry; 0: none does.
+uint16_t TraceOf(const RetryScene& scene) {
   const auto totals = scene.timeline->loads.find(scene.load->name());
-  return totals == scene.timeline->loads.end() ? 0 : totals->second.trace_prefix;
+  return totals == scene.timeline->loads.end() ? 0 : scene.timeline->TraceOf(totals->second.trace_prefix);
 }
 
 // The load's calls for which that holds, by request and then by their start.
 template <typename Is>
 std::vector<const Call*> Traced(const RetryScene& scene, Is is) {
-  const uint64_t prefix = PrefixOf(scene);
+  const uint16_t trace = TraceOf(scene);
   std::vector<const Call*> calls;
   for (const Call* call : scene.calls) {
-    if (prefix != 0 && call->trace_prefix == prefix && is(*call)) calls.push_back(call);
+    if (trace != 0 && call->trace == trace && is(*call)) calls.push_back(call);
   }
   std::stable_sort(calls.begin(), calls.end(), [](const Call* a, const Call* b) { return a->number < b->number; });
   return calls;
@@ -59,7 +60,7 @@ std::optional<Obstacle> TraceGate(const RetryScene& scene, Calls calls) {
   for (const Call* call : scene.calls) {
     if (call->start_ns < scene.begin_ns || call->start_ns > scene.over_ns) continue;
     ++all;
-    traced += call->trace_prefix != 0;
+    traced += call->trace != 0;
   }
   const std::string& edge = scene.spec->edge();
   if (all > 0 && static_cast<double>(all - traced) > kMostUntraced * static_cast<double>(all)) {
@@ -111,14 +112,25 @@ bool FansOut(const RetryScene& scene) {
 }  // namespace
 
 std::vector<const Call*> CallsOfFailing(const RetryScene& scene) {
-  const uint64_t prefix = PrefixOf(scene);
-  absl::flat_hash_set<int64_t> failing;
+  const uint16_t trace = TraceOf(scene);
+  // A load numbers its requests from 0: a bit for each is the least that tells them. Those of retries have numbers far beyond.
+  std::vector<bool> failing(scene.requests.size() + scene.requests.size() / 8);
+  absl::flat_hash_set<int64_t> others;
   for (const Call* call : scene.calls) {
-    if (call->trace_prefix != prefix || !IsFailedCall(call->result)) continue;
-    if (call->end_ns >= scene.begin_ns && call->start_ns <= scene.over_ns) failing.insert(call->number);
+    if (trace == 0 || call->trace != trace || !IsFailedCall(call->result)) continue;
+    if (call->end_ns < scene.begin_ns || call->start_ns > scene.over_ns) continue;
+    const auto number = static_cast<uint64_t>(call->number);
+    if (number < failing.size()) {
+      failing[number] = true;
+    } else {
+      others.insert(call->number);
+    }
   }
   // The first call of such a request may have begun before the fault did, and its last may come after.
-  return Traced(scene, [&](const Call& call) { return failing.contains(call.number); });
+  return Traced(scene, [&](const Call& call) {
+    const auto number = static_cast<uint64_t>(call.number);
+    return number < failing.size() ? failing[number] : others.contains(call.number);
+  });
 }
 
 Promise CheckAttempts(const RetryScene& scene, const std::vector<const Call*>& calls_of_failing) {

@@ -106,7 +106,7 @@ class Retried {
     call.start_ns = TimelineBuilder::Ns(start);
     call.end_ns = call.start_ns + TimelineBuilder::Ns(ms / 1e3);
     call.result = result;
-    if (service_.traced) call.trace_prefix = TimelineBuilder::kTracePrefix;
+    if (service_.traced) call.trace = TimelineBuilder::kTrace;
     call.number = number;
     builder.AddCall(call);
   }
@@ -457,7 +457,7 @@ TEST(RetryBudget, DoesNotTakeACallBesideAnotherForARetry) {
     call.start_ns = TimelineBuilder::Ns(i * 0.005 + 0.002);
     call.end_ns = call.start_ns + 5'000'000;
     call.result = ANSWERED;
-    call.trace_prefix = TimelineBuilder::kTracePrefix;
+    call.trace = TimelineBuilder::kTrace;
     call.number = i;
     run.builder.AddCall(call);
   }

@@ -15,6 +15,8 @@ constexpr double kZ99 = 2.33;  // one-sided, of a Poisson count
 constexpr int64_t kLeastWindowNs = 5'000'000'000;
 constexpr double kUsualInWindow = 20;
 constexpr double kQuiet = 0.05;  // of the usual calls
+// A request that was sent later after it was due is not counted: the generator was asleep.
+constexpr int64_t kLatestNs = 1'000'000'000;
 
 double CountIn(const std::vector<int64_t>& instants_ns, int64_t from_ns, int64_t to_ns) {
   const auto first = std::lower_bound(instants_ns.begin(), instants_ns.end(), from_ns);
@@ -67,9 +69,19 @@ Amplified Observe(const RetryScene& scene, int64_t begin_ns, int64_t end_ns, boo
 
 }  // namespace
 
-double RetryScene::Requests(int64_t from_ns, int64_t to_ns) const { return CountIn(sent_ns, from_ns, to_ns); }
+double RetryScene::Requests(int64_t from_ns, int64_t to_ns) const {
+  int64_t count = 0;
+  for (const Request& request : IntendedWithin(requests, from_ns - kLatestNs, to_ns)) {
+    count += request.sent_ns >= from_ns && request.sent_ns < to_ns && !stalls->Touch(request.sent_ns, request.sent_ns);
+  }
+  return static_cast<double>(count);
+}
 
-double RetryScene::Calls(int64_t from_ns, int64_t to_ns) const { return CountIn(starts_ns, from_ns, to_ns); }
+double RetryScene::Calls(int64_t from_ns, int64_t to_ns) const {
+  const auto before = [](const Call* call, int64_t ns) { return call->start_ns < ns; };
+  const auto first = std::lower_bound(calls.begin(), calls.end(), from_ns, before);
+  return static_cast<double>(std::lower_bound(first, calls.end(), to_ns, before) - first);
+}
 
 double RetryScene::Tried(int64_t from_ns, int64_t to_ns) const {
   // Some of those counted are each seen too.
@@ -99,18 +111,14 @@ void SetRetryScene(const RetryBudget& spec, const Timeline& timeline, const Stal
   scene.timeline = &timeline;
   scene.stalls = &stalls;
   if (const auto found = timeline.calls.find(spec.edge()); found != timeline.calls.end()) {
+    scene.calls.reserve(found->second.size());
     for (const Call& call : found->second) {
       if (stalls.Touch(call.start_ns, call.start_ns)) continue;
       if (call.result == CONNECT_REFUSED) scene.refused_ns.push_back(call.start_ns);
       if (!IsCall(call.result)) continue;
       scene.calls.push_back(&call);
-      scene.starts_ns.push_back(call.start_ns);
     }
   }
-  for (const Request& request : scene.requests) {
-    if (!stalls.Touch(request.sent_ns, request.sent_ns)) scene.sent_ns.push_back(request.sent_ns);
-  }
-  std::sort(scene.sent_ns.begin(), scene.sent_ns.end());
   const auto any = [&](auto is) {
     return std::any_of(scene.time.parts.begin(), scene.time.parts.end(),
                        [&](const FaultTime::Part& part) { return is(*part.fault); });

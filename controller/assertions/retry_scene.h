@@ -18,9 +18,7 @@ struct RetryScene : FaultScene {
   const Timeline* timeline = nullptr;
   const Stalls* stalls = nullptr;
   std::vector<const Call*> calls;   // in the order of their start
-  std::vector<int64_t> starts_ns;   // theirs
   std::vector<int64_t> refused_ns;  // connects that were each seen to be refused
-  std::vector<int64_t> sent_ns;     // requests of the load
   // Calls vanish under the fault whatever the service does, and connects, which are counted, tell what is tried.
   bool by_connects = false;
   bool hidden = false;  // they vanish, and nothing tells

@@ -30,6 +30,7 @@ class TimelineBuilder {
   };
   static constexpr double kEverySeconds = 0.005;
   static constexpr uint64_t kTracePrefix = 0x4bf92f3577b34da6;  // of checkout
+  static constexpr uint16_t kTrace = 1;                         // what its calls have then; others have others
 
   TimelineBuilder() {
     scenario.set_squall(1);
@@ -238,7 +239,13 @@ class TimelineBuilder {
   }
 
   TimelineBuilder& AddCall(double start, double ms, CallResult result, uint32_t source_pid = 0) {
-    calls_.push_back({Ns(start), Ns(start) + Ns(ms / 1e3), result == ANSWERED ? 200 : 0, result, source_pid});
+    Call call;
+    call.start_ns = Ns(start);
+    call.end_ns = call.start_ns + Ns(ms / 1e3);
+    call.status = result == ANSWERED ? 200 : 0;
+    call.result = result;
+    call.source_pid = source_pid;
+    calls_.push_back(call);
     return *this;
   }
 
@@ -331,6 +338,7 @@ class TimelineBuilder {
       AddLoadStats(load, requests, timeline);
     }
     if (!calls_.empty()) timeline.calls["recommend"] = calls_;
+    timeline.trace_prefixes = {kTracePrefix, kTracePrefix + 1};
     for (const auto& [load, requests] : requests_) {
       for (const Request& request : requests) timeline.last_ns = std::max(timeline.last_ns, request.end_ns);
     }

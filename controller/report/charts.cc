@@ -266,9 +266,10 @@ std::string ServiceFigures(const std::string& name, const std::string& id,
 }
 
 template <typename Map>
-typename Map::mapped_type Find(const Map& map, const std::string& key) {
+const typename Map::mapped_type& Find(const Map& map, const std::string& key) {
+  static const auto& none = *new typename Map::mapped_type();
   const auto found = map.find(key);
-  return found == map.end() ? typename Map::mapped_type() : found->second;
+  return found == map.end() ? none : found->second;
 }
 
 }  // namespace

@@ -26,6 +26,20 @@ Request MakeRequest(int64_t intended_ns, int64_t took_ns, Outcome outcome) {
   return request;
 }
 
+Call MakeCall(CallResult result) {
+  Call call;
+  call.end_ns = kMs;
+  call.result = result;
+  return call;
+}
+
+// A connect.
+Call Refused(int64_t start_ns) {
+  Call call = MakeCall(CONNECT_REFUSED);
+  call.start_ns = start_ns;
+  return call;
+}
+
 LoadStats Stats(int64_t at_ns, int64_t not_sent) {
   LoadStats stats;
   stats.set_at_ns(at_ns);
@@ -150,7 +164,7 @@ TEST(EdgeSeries, TellsWhoEndedACall) {
   std::vector<Call> calls;
   for (const CallResult result :
        {ANSWERED, FAILED, CALLER_LEFT, PEER_LEFT, CONNECT_REFUSED, STILL_OPEN, CONNECTION}) {
-    calls.push_back({0, kMs, 0, result});
+    calls.push_back(MakeCall(result));
   }
   const EdgeSeries edge = MakeEdgeSeries(calls, {}, MakeBins(kSecond));
   EXPECT_THAT(edge.answered, ElementsAre(1));
@@ -166,7 +180,7 @@ TEST(EdgeSeries, TakesRefusedConnectsFromTheCountersWhenTheySawMore) {
   first.set_refused(2);
   second.set_at_ns(2 * kSecond);
   second.set_refused(12);
-  const std::vector<Call> one = {{0, kMs, 0, CONNECT_REFUSED}};
+  const std::vector<Call> one = {Refused(0)};
   const EdgeSeries edge = MakeEdgeSeries(one, {first, second}, MakeBins(2 * kSecond));
   EXPECT_THAT(edge.refused, ElementsAre(DoubleEq(2), DoubleEq(10)));
   EXPECT_EQ(edge.total_refused, 12);
@@ -176,7 +190,7 @@ TEST(EdgeSeries, DoesNotCountARefusedConnectTwice) {
   EdgeStats stats;
   stats.set_at_ns(2 * kSecond);
   stats.set_refused(2);
-  const std::vector<Call> calls = {{0, kMs, 0, CONNECT_REFUSED}, {1, kMs, 0, CONNECT_REFUSED}};
+  const std::vector<Call> calls = {Refused(0), Refused(1)};
   const EdgeSeries edge = MakeEdgeSeries(calls, {stats}, MakeBins(2 * kSecond));
   EXPECT_THAT(edge.refused, ElementsAre(2, 0));
   EXPECT_EQ(edge.total_refused, 2);

@@ -6,129 +6,21 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <atomic>
-#include <filesystem>
-#include <fstream>
-#include <functional>
-#include <future>
-#include <map>
 #include <memory>
-#include <semaphore>
 #include <string>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "tests/e2e/harness.h"
+#include "tests/e2e/target_cases.h"
 
 namespace squall {
 namespace {
 
 constexpr char kStorefront[] = "tests/target/go/storefront";
 
-bool CanRedirect() {
-  if (IsRoot()) return true;
-  printf("LEFT OUT: targets_test: redirecting connects needs root\n");
-  return false;
-}
-
-bool HasProgram(const char* path, const char* package) {
-  if (access(path, X_OK) == 0) return true;
-  printf("LEFT OUT: targets_test: %s is missing; install %s\n", path, package);
-  return false;
-}
-
-using Verdicts = std::map<std::string, std::string>;
-
-// A scenario, with ports of its own and what is weakened.
-struct Case {
-  std::string name;
-  std::string scenario;
-  std::vector<std::string> vars;
-  // Where ports are written into a file: what their first digits become.
-  std::string ports_from;
-  std::string ports_to;
-  int exit_code = 0;
-  Verdicts verdicts;
-};
-
-void ReplaceIn(const std::string& path, const std::string& from, const std::string& to) {
-  const std::string text = absl::StrReplaceAll(ReadFile(path), {{from, to}});
-  std::ofstream(path) << text;
-}
-
-std::unique_ptr<Checkout> CheckoutFor(const Case& test) {
-  auto checkout = std::make_unique<Checkout>(std::vector<std::string>{kStorefront});
-  if (test.ports_from.empty()) return checkout;
-  for (const char* extension : {".yaml", ".conf"}) {
-    ReplaceIn(checkout->path() + test.scenario + extension, test.ports_from, test.ports_to);
-  }
-  return checkout;
-}
-
-struct CaseResult {
-  int exit_code = -1;
-  Verdicts verdicts;
-  std::string output;
-};
-
-CaseResult RunOnce(const Case& test, const Checkout& checkout) {
-  std::filesystem::remove_all(checkout.path() + "/runs");
-  std::vector<std::string> args = {checkout.path() + test.scenario + ".yaml"};
-  for (const std::string& var : test.vars) args.push_back("--var=" + var);
-  Process process(checkout.Run(args));
-  CaseResult result;
-  result.exit_code = process.Wait(absl::Seconds(150));
-  result.output = process.Output();
-  for (const auto& [assertion, expected] : test.verdicts) {
-    result.verdicts[assertion] = VerdictOf(checkout.OnlyRun(), assertion);
-  }
-  return result;
-}
-
-// As RunToVerdict does, one verdict of all cases that is INCONCLUSIVE without being meant to be is forgiven.
-CaseResult RunCase(const Case& test, const Checkout& checkout) {
-  static std::atomic<int> inconclusive = 0;
-  while (true) {
-    CaseResult result = RunOnce(test, checkout);
-    bool unsure = false;
-    for (const auto& [assertion, expected] : test.verdicts) {
-      const std::string& verdict = result.verdicts[assertion];
-      unsure |= verdict == "INCONCLUSIVE" && verdict != expected;
-    }
-    if (!unsure || result.exit_code > 2 || ++inconclusive > 1) return result;
-    printf("INCONCLUSIVE once, %s is run again:\n%s\n", test.name.c_str(), result.output.c_str());
-  }
-}
-
-// Some side by side, since most of a run is waiting; with more of them two cores are not enough for all.
-void RunAll(const std::vector<Case>& cases) {
-  const std::vector<std::string> before = Residue();
-  // All are made before the first process is: a child that was forked while a program is being written keeps that from
-  // being executed.
-  std::vector<std::unique_ptr<Checkout>> checkouts;
-  for (const Case& test : cases) checkouts.push_back(CheckoutFor(test));
-  std::counting_semaphore<> free(4);
-  std::vector<std::future<CaseResult>> results;
-  for (size_t i = 0; i < cases.size(); ++i) {
-    results.push_back(std::async(std::launch::async, [&, i] {
-      free.acquire();
-      CaseResult result = RunCase(cases[i], *checkouts[i]);
-      free.release();
-      return result;
-    }));
-  }
-  for (size_t i = 0; i < cases.size(); ++i) {
-    const CaseResult result = results[i].get();
-    SCOPED_TRACE(cases[i].name);
-    EXPECT_EQ(result.exit_code, cases[i].exit_code) << result.output;
-    EXPECT_EQ(result.verdicts, cases[i].verdicts) << result.output;
-  }
-  EXPECT_EQ(ResidueSince(before), std::vector<std::string>());
-}
-
-std::vector<Case> GoCases() {
+std::vector<TargetCase> GoCases() {
   const std::string scenario = "/scenarios/targets/go-latency-kill";
   const auto verdicts = [](const char* in_time, const char* slow, const char* dead) {
     return Verdicts{{"answers-in-time", in_time},
@@ -147,7 +39,7 @@ std::vector<Case> GoCases() {
   };
 }
 
-std::vector<Case> NginxCases() {
+std::vector<TargetCase> NginxCases() {
   const std::string scenario = "/scenarios/nginx/max-fails";
   const auto verdicts = [](const char* taken_out) {
     return Verdicts{{"takes-the-slow-out", taken_out},
@@ -161,7 +53,7 @@ std::vector<Case> NginxCases() {
   };
 }
 
-std::vector<Case> CpuCases() {
+std::vector<TargetCase> CpuCases() {
   const std::string scenario = "/scenarios/targets/go-cpu";
   return {
       {"Starved", scenario, {}, "", "", 0, {{"recovery", "PASS"}}},
@@ -170,7 +62,7 @@ std::vector<Case> CpuCases() {
   };
 }
 
-std::vector<Case> DnsCases() {
+std::vector<TargetCase> DnsCases() {
   const std::string scenario = "/scenarios/targets/go-dns";
   const auto ports = [](int first) {
     return std::vector<std::string>{absl::StrCat("port=", first), absl::StrCat("peer_port=", first + 1),
@@ -191,7 +83,7 @@ std::vector<Case> DnsCases() {
   };
 }
 
-std::vector<Case> RateLimitCases() {
+std::vector<TargetCase> RateLimitCases() {
   const std::string scenario = "/scenarios/targets/go-rate-limit";
   return {
       {"Limited", scenario, {}, "", "", 0, {{"rate_limiter", "PASS"}}},
@@ -201,13 +93,14 @@ std::vector<Case> RateLimitCases() {
 
 TEST(Targets, AreJudgedByWhatTheirSettingsPromise) {
   if (!CanRedirect()) GTEST_SKIP();
-  std::vector<Case> cases = GoCases();
-  const auto add = [&](const std::vector<Case>& more) { cases.insert(cases.end(), more.begin(), more.end()); };
+  std::vector<TargetCase> cases = GoCases();
+  const auto add = [&](const std::vector<TargetCase>& more) { cases.insert(cases.end(), more.begin(), more.end()); };
   if (HasProgram("/usr/sbin/dnsmasq", "dnsmasq-base")) add(DnsCases());
   if (HasProgram("/usr/sbin/nginx", "nginx-light")) add(NginxCases());
   add(CpuCases());
   add(RateLimitCases());
-  RunAll(cases);
+  // Most of a run is waiting; with more of them two cores are not enough for all.
+  RunTargets(cases, 4, {kStorefront});
 }
 
 // The Go service with what it calls, on ports of its own.

@@ -29,7 +29,6 @@ type options struct {
 	redis          string
 	maxActive      int
 	maxIdle        int
-	lifetime       time.Duration
 	poolWait       time.Duration
 	connectTimeout time.Duration
 	readTimeout    time.Duration
@@ -42,7 +41,6 @@ func parseOptions() options {
 	flag.StringVar(&o.redis, "redis", "", "`HOST:PORT` of redis")
 	flag.IntVar(&o.maxActive, "max-active", 8, "connections at a time; 0: no limit")
 	flag.IntVar(&o.maxIdle, "max-idle", 4, "connections that are kept while nobody needs them")
-	flag.DurationVar(&o.lifetime, "max-conn-lifetime", 0, "close connections that are older; 0: never")
 	flag.DurationVar(&o.poolWait, "pool-wait", 100*time.Millisecond, "wait no longer for a connection")
 	flag.DurationVar(&o.connectTimeout, "connect-timeout", 250*time.Millisecond, "wait no longer to be connected; 0: for ever")
 	flag.DurationVar(&o.readTimeout, "read-timeout", 250*time.Millisecond, "wait no longer for a reply; 0: for ever")
@@ -57,7 +55,7 @@ func parseOptions() options {
 	if _, _, err := net.SplitHostPort(o.redis); err != nil {
 		log.Fatalf("--redis=%s: %v; write HOST:PORT", o.redis, err)
 	}
-	if o.maxActive < 0 || o.maxIdle < 0 || o.lifetime < 0 || o.poolWait < 0 || o.connectTimeout < 0 || o.readTimeout < 0 {
+	if o.maxActive < 0 || o.maxIdle < 0 || o.poolWait < 0 || o.connectTimeout < 0 || o.readTimeout < 0 {
 		log.Fatal("a flag is negative; write 0 or more")
 	}
 	return o
@@ -71,10 +69,9 @@ type carts struct {
 
 func newCarts(o options) *carts {
 	return &carts{options: o, pool: &redis.Pool{
-		MaxActive:       o.maxActive,
-		MaxIdle:         o.maxIdle,
-		MaxConnLifetime: o.lifetime,
-		Wait:            true,
+		MaxActive: o.maxActive,
+		MaxIdle:   o.maxIdle,
+		Wait:      true,
 		DialContext: func(ctx context.Context) (redis.Conn, error) {
 			return redis.DialContext(ctx, "tcp", o.redis,
 				redis.DialConnectTimeout(o.connectTimeout), redis.DialReadTimeout(o.readTimeout), redis.DialWriteTimeout(o.readTimeout))
