@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "controller/formats.h"
 #include "controller/limiter_steps.h"
+#include "controller/load_checks.h"
 #include "controller/network_checks.h"
 #include "controller/placement.h"
 #include "controller/scalars.h"
@@ -297,6 +298,7 @@ void CheckParts(const Scenario& scenario, bool must_assert, Reading& reading) {
   CheckExisting(scenario, reading);
   for (int i = 0; i < scenario.load_size(); ++i) {
     CheckRate(scenario, scenario.load(i), ItemPath("load", i), reading);
+    CheckLoad(scenario.load(i), ItemPath("load", i), reading);
   }
   CheckRateLimiters(scenario, reading);
   // A limiter can be judged when nothing is broken.

@@ -196,6 +196,20 @@ std::optional<Obstacle> GeneratorGate(const Timeline& timeline, const Load& load
                   advice};
 }
 
+namespace {
+
+// Why the first request that got no answer got none, as the generator saw it; empty: all were answered.
+std::string FirstError(const Timeline& timeline, const Load& load) {
+  const auto totals = timeline.loads.find(load.name());
+  if (totals == timeline.loads.end()) return "";
+  for (const LoadStats& stats : totals->second.series) {
+    if (!stats.first_error().empty()) return stats.first_error();
+  }
+  return "";
+}
+
+}  // namespace
+
 std::string Unsteadiness(const Timeline& timeline, const Load& load, const Stalls& stalls) {
   const Steady& steady = timeline.header.scenario().steady();
   const Baseline baseline = BaselineOf(timeline, load);
@@ -214,8 +228,9 @@ std::string Unsteadiness(const Timeline& timeline, const Load& load, const Stall
     return absl::StrCat("no request of load ", load.name(), " was answered before the first fault");
   const double percent = 100.0 * static_cast<double>(errors) / static_cast<double>(all);
   if (percent > steady.errors() + 1e-9) {
+    const std::string first = FirstError(timeline, load);
     return absl::StrCat(HumanPercent(percent), " of ", Counted(all, "request"), " of load ", load.name(),
-                        " failed (at most ", HumanPercent(steady.errors()), " allowed)");
+                        " failed (at most ", HumanPercent(steady.errors()), " allowed)", first.empty() ? "" : absl::StrCat("; the first: ", first));
   }
   if (!steady.has_p99()) return "";
   if (latencies.empty())

@@ -203,5 +203,17 @@ TEST(Unsteadiness, IsThereWhereNothingWasAnswered) {
   EXPECT_EQ(Unsteady(TimelineBuilder()), "no request of load checkout was answered before the first fault");
 }
 
+TEST(Unsteadiness, SaysWhyTheFirstRequestGotNoAnswer) {
+  TimelineBuilder builder = TimelineBuilder().Answer(0, 12, TimelineBuilder::Reply{1, REFUSED, 0}).StillRunningAt(12);
+  Record record;
+  record.mutable_load_stats()->set_load("checkout");
+  record.mutable_load_stats()->set_at_ns(TimelineBuilder::Ns(1));
+  record.mutable_load_stats()->set_first_error("connect to 127.0.0.1:8080: Connection refused");
+  builder.Put(record);
+  const Timeline timeline = builder.Build();
+  EXPECT_THAT(Unsteadiness(timeline, timeline.header.scenario().load(0), Stalls({})),
+              ::testing::HasSubstr("; the first: connect to 127.0.0.1:8080: Connection refused"));
+}
+
 }  // namespace
 }  // namespace squall
