@@ -30,7 +30,7 @@ void Conversation::FromService(absl::string_view bytes, int64_t now_ns) {
     }
     if (protocol_ != nullptr) protocol_->ServiceEnded(now_ns);
     // A caller that has closed its side no longer waits for an answer.
-    if (parts_.calls.size() > 0) OnClose(CALLER_LEFT, now_ns);
+    if (parts_.calls.size() > 0 || kind_ == Kind::kOpaque) OnClose(CALLER_LEFT, now_ns);
     return LookAtProtocol(now_ns);
   }
   if (kind_ == Kind::kUnknown) return Recognize(bytes, now_ns);

@@ -47,15 +47,31 @@ double CallsPerRequest(const std::vector<Call>& calls, const FaultScene& scene) 
   return requests == 0 ? 0 : static_cast<double>(count) / static_cast<double>(requests);
 }
 
-Waiting Observe(const std::vector<Call>& calls, const FaultScene& scene, int64_t may_wait, const Stalls& stalls) {
+// Over an edge of plain TCP every connection is a call. A pool's are used again and again, so that the requests tell what would have
+// waited: each needs a connection for as long as it takes, unless it was turned away.
+void TellByRequests(const FaultScene& scene, Waiting& seen) {
+  double waited_ns = 0;
+  int64_t served = 0;
+  for (const Request& request : scene.During()) {
+    if (request.outcome == REJECTED) continue;
+    waited_ns += static_cast<double>(request.end_ns - request.intended_ns);
+    ++served;
+  }
+  seen.wanted = static_cast<double>(scene.During().size()) / scene.Seconds();
+  seen.mean_ns = served == 0 ? 0 : waited_ns / static_cast<double>(served);
+}
+
+Waiting Observe(const std::vector<Call>& calls, bool by_connections, const FaultScene& scene, int64_t may_wait, const Stalls& stalls) {
   Waiting seen;
   seen.wanted = CallsPerRequest(calls, scene) * static_cast<double>(scene.During().size()) / scene.Seconds();
   std::vector<std::pair<int64_t, int>> changes;
   double waited_ns = 0;
   for (const Call& call : calls) {
-    if (!IsCall(call.result) || call.start_ns >= scene.over_ns || call.end_ns <= scene.begin_ns) continue;
+    if (!IsCall(call.result) && !(by_connections && call.result == CONNECTION)) continue;
+    if (call.start_ns >= scene.over_ns || call.end_ns <= scene.begin_ns) continue;
     const int64_t given_up_ns = call.result == CALLER_LEFT ? kHandOverNs : 0;
-    changes.emplace_back(call.start_ns, 1);
+    // A pool's connection may have been there long before.
+    changes.emplace_back(call.result == CONNECTION ? std::max(call.start_ns, scene.begin_ns) : call.start_ns, 1);
     changes.emplace_back(std::max(call.end_ns - given_up_ns, call.start_ns + 1), -1);
     if (call.start_ns < scene.begin_ns) continue;
     ++seen.calls;
@@ -74,6 +90,7 @@ Waiting Observe(const std::vector<Call>& calls, const FaultScene& scene, int64_t
     seen.most = level;
     seen.most_at_ns = at_ns;
   }
+  if (by_connections && !changes.empty()) TellByRequests(scene, seen);
   return seen;
 }
 
@@ -222,7 +239,11 @@ Judgement JudgeBulkhead(const Bulkhead& spec, const Timeline& timeline, const St
   static const std::vector<Call> kNone;
   const std::vector<Call>& calls = found == timeline.calls.end() ? kNone : found->second;
   const int64_t may_wait = int64_t{spec.limit()} * std::max(spec.instances(), 1) + 1;
-  const Waiting seen = Observe(calls, scene, may_wait, stalls);
+  const auto& edges = timeline.header.scenario().edges();
+  const bool by_connections = std::any_of(edges.begin(), edges.end(), [&](const Edge& edge) {
+    return edge.name() == spec.edge() && edge.protocol() == Edge::PROTOCOL_TCP;
+  });
+  const Waiting seen = Observe(calls, by_connections, scene, may_wait, stalls);
   bool complete = scene.complete_ns > scene.over_ns;
   if (const auto obstacle = CallsGate(spec, scene, seen)) return {Obstructed(*obstacle).verdict, complete};
 

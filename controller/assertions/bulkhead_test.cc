@@ -200,5 +200,47 @@ TEST(Bulkhead, IsInconclusiveWithoutData) {
   EXPECT_THAT(Judged(Service(), spec).reason(), HasSubstr("no load nobody"));
 }
 
+// A pool of connections over plain TCP: `size` of them, used again and again, and held while recommend hangs.
+Verdict JudgedPool(int size, Outcome others, int limit = 10, Edge::Protocol protocol = Edge::PROTOCOL_TCP) {
+  TimelineBuilder builder;
+  builder.Latency("slow", 12, 22).Answer(0, 12, Reply{});
+  int nth = 0;
+  builder.Answer(12, 22, [&](double) { return nth++ % 8 == 0 ? Reply{300, ERROR} : Reply{2, others}; }).Answer(22, 30, Reply{});
+  for (int i = 0; i < size; ++i) builder.AddCall(0.5 + i, 29e3, CONNECTION);
+  Timeline timeline = builder.Build();
+  timeline.header.mutable_scenario()->mutable_edges(0)->set_protocol(protocol);
+  Bulkhead spec = Ten();
+  spec.clear_others();
+  spec.set_limit(limit);
+  return JudgeBulkhead(spec, timeline).verdict;
+}
+
+TEST(Bulkhead, CountsThePoolsConnectionsOverPlainTcp) {
+  const Verdict verdict = JudgedPool(10, REJECTED);
+  EXPECT_EQ(verdict.result(), Verdict::PASS) << verdict.reason();
+  EXPECT_EQ(verdict.measured(), "10");
+}
+
+TEST(Bulkhead, FailsWhenThePoolHasTwoConnectionsMore) {
+  const Verdict verdict = JudgedPool(12, REJECTED);
+  EXPECT_EQ(verdict.result(), Verdict::FAIL) << verdict.reason();
+  EXPECT_EQ(verdict.measured(), "12");
+}
+
+TEST(Bulkhead, IsInconclusiveWhenThePoolWasNeverNeeded) {
+  const Verdict verdict = JudgedPool(3, OK, 50);
+  EXPECT_EQ(verdict.result(), Verdict::INCONCLUSIVE) << verdict.reason();
+}
+
+TEST(Bulkhead, IsInconclusiveWithoutAnyConnection) {
+  const Verdict verdict = JudgedPool(0, REJECTED);
+  EXPECT_EQ(verdict.result(), Verdict::INCONCLUSIVE) << verdict.reason();
+}
+
+TEST(Bulkhead, CountsNoConnectionsOfAnotherProtocolOverHttp) {
+  const Verdict verdict = JudgedPool(10, REJECTED, 10, Edge::PROTOCOL_HTTP);
+  EXPECT_EQ(verdict.result(), Verdict::INCONCLUSIVE) << verdict.reason();
+}
+
 }  // namespace
 }  // namespace squall

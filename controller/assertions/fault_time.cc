@@ -96,7 +96,11 @@ int64_t CrossHostNs(const Timeline& timeline) {
 std::optional<int64_t> FirstInjection(const Timeline& timeline) {
   std::optional<int64_t> first;
   for (const FaultSpan& span : timeline.faults) {
-    if (span.injected_ns && (!first || *span.injected_ns < *first)) first = span.injected_ns;
+    if (!span.injected_ns) continue;
+    // A service that was asked to stop may take its time, and the injection is confirmed when it is gone.
+    const int64_t signalled_ns = span.evidence.signalled_ns();
+    const int64_t began_ns = signalled_ns > 0 ? std::min(signalled_ns, *span.injected_ns) : *span.injected_ns;
+    if (!first || began_ns < *first) first = began_ns;
   }
   return first;
 }

@@ -48,7 +48,7 @@ int64_t ClearedAt(const FaultTime& time);
 // How far apart the same moment may be on two hosts' records: zero when one agent has seen everything.
 int64_t CrossHostNs(const Timeline& timeline);
 
-// The earliest injection of any fault in the run; none was injected: nullopt.
+// When the earliest fault of the run began to act; none was injected: nullopt.
 std::optional<int64_t> FirstInjection(const Timeline& timeline);
 
 // The first injection, after `after_ns`, of a fault that is not one of `time`.

@@ -109,5 +109,13 @@ TEST(FirstInjection, IsNoneWithoutAFault) {
   EXPECT_EQ(FirstInjection(TimelineBuilder().Build()), std::nullopt);
 }
 
+TEST(FirstInjection, IsTheSignalOfAKillThatTookItsTime) {
+  TimelineBuilder builder;
+  builder.Kill("stop", 20, 24);
+  EXPECT_EQ(FirstInjection(builder.Build()), TimelineBuilder::Ns(20));
+  builder.Event("stop", FaultEvent::HEALED).mutable_evidence()->set_signalled_ns(TimelineBuilder::Ns(17));
+  EXPECT_EQ(FirstInjection(builder.Build()), TimelineBuilder::Ns(17));
+}
+
 }  // namespace
 }  // namespace squall

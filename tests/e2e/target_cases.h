@@ -24,8 +24,8 @@ struct TargetCase {
 bool CanRedirect();
 bool HasProgram(const char* path, const char* package);
 
-// Runs them, `at_a_time` of them side by side, and expects of each what it says. In checkouts with these programs, as Checkout's, and
-// these folders of the source tree.
+// Runs them, `at_a_time` of them side by side, and expects of each what it says. In checkouts with these programs, as
+// Checkout's, and these folders of the source tree.
 void RunTargets(const std::vector<TargetCase>& cases, int at_a_time, const std::vector<std::string>& programs,
                 const std::vector<std::string>& folders = {});
 
