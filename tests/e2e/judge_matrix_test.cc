@@ -10,7 +10,7 @@
 namespace squall {
 namespace {
 
-constexpr int kAtATime = 4;  // beside other tests
+constexpr int kAtATime = 6;  // beside other tests
 
 void ExpectRight(const std::string& folder) {
   if (!IsRoot()) {

@@ -1,5 +1,7 @@
 #include "tests/e2e/matrix.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <functional>
@@ -19,9 +21,10 @@
 namespace squall {
 namespace {
 
-// Below those that the kernel gives away by itself.
-constexpr int kFirstPort = 26000;
+// Below those that the kernel gives away by itself. Two of these at the same time begin far from each other.
+constexpr int kFirstPort = 27000;
 constexpr int kLastPort = 32000;
+constexpr int kApart = 250;
 
 // The variables of the scenario that are ports, each with one that nobody listens on.
 std::vector<std::string> OwnPorts(const std::string& text, int& next_port) {
@@ -120,12 +123,14 @@ std::vector<MatrixResult> RunMatrix(const Checkout& checkout, const std::vector<
   std::vector<MatrixResult> results(cells.size());
   std::vector<Going> going;
   size_t next = 0;
-  int port = kFirstPort;
+  int port = kFirstPort + getpid() % ((kLastPort - kFirstPort) / kApart) * kApart;
+  static int round = 0;
+  ++round;
   while (next < cells.size() || !going.empty()) {
     while (next < cells.size() && static_cast<int>(going.size()) < parallel) {
       const MatrixCell& cell = cells[next];
       const std::string path = absl::StrCat(checkout.path(), "/scenarios/", cell.scenario, ".yaml");
-      const std::string runs = absl::StrCat(checkout.path(), "/matrix/", next);
+      const std::string runs = absl::StrCat(checkout.path(), "/matrix/", round, "-", next);
       std::vector<std::string> argv = {checkout.squall(), "run", "--quiet", absl::StrCat("--runs=", runs), path};
       for (const std::string& var : OwnPorts(ReadFile(path), port)) argv.push_back(absl::StrCat("--var=", var));
       for (const std::string& var : cell.vars) argv.push_back(absl::StrCat("--var=", var));
