@@ -16,6 +16,7 @@
 #include "agent/net/live_sockets.h"
 #include "agent/net/netns.h"
 #include "agent/process/find.h"
+#include "base/messages.h"
 
 namespace squall {
 namespace {
@@ -25,8 +26,7 @@ using google::protobuf::Message;
 
 // The field of the fault's kind with this name, a string; empty: it has none.
 std::string StringOfKind(const Fault& fault, const char* field_name) {
-  const FieldDescriptor* kind =
-      fault.GetReflection()->GetOneofFieldDescriptor(fault, fault.GetDescriptor()->FindOneofByName("kind"));
+  const FieldDescriptor* kind = KindField(fault);
   if (kind == nullptr) return "";
   const Message& message = fault.GetReflection()->GetMessage(fault, kind);
   const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(field_name);
@@ -37,10 +37,10 @@ std::string StringOfKind(const Fault& fault, const char* field_name) {
 const Service* TargetOf(const Scenario& scenario, const Fault& fault) {
   const std::string edge_name = EdgeOfFault(fault);
   for (const Edge& edge : scenario.edges()) {
-    if (!edge_name.empty() && edge.name() == edge_name) return FindService(scenario, edge.from());
+    if (!edge_name.empty() && edge.name() == edge_name) return FindNamed(scenario.services(), edge.from());
   }
   const std::string isolate = StringOfKind(fault, "isolate");
-  return FindService(scenario, isolate.empty() ? StringOfKind(fault, "service") : isolate);
+  return FindNamed(scenario.services(), isolate.empty() ? StringOfKind(fault, "service") : isolate);
 }
 
 // A UDP connect sends nothing and asks the routing table: 0 or errno.
@@ -88,18 +88,10 @@ absl::Status CheckEdge(const Edge& edge, const NetNamespace& ns, const std::vect
 
 }  // namespace
 
-const Service* FindService(const Scenario& scenario, const std::string& name) {
-  for (const Service& service : scenario.services()) {
-    if (service.name() == name) return &service;
-  }
-  return nullptr;
-}
-
 std::string EdgeOfFault(const Fault& fault) { return StringOfKind(fault, "edge"); }
 
 std::string KindOfFault(const Fault& fault) {
-  const FieldDescriptor* kind =
-      fault.GetReflection()->GetOneofFieldDescriptor(fault, fault.GetDescriptor()->FindOneofByName("kind"));
+  const FieldDescriptor* kind = KindField(fault);
   return kind == nullptr ? "" : kind->name();
 }
 
@@ -145,7 +137,7 @@ absl::Status CheckTargets(const Scenario& scenario) {
   for (const Edge& edge : scenario.edges()) {
     if (edge.existing() != Edge::EXISTING_RESET) continue;
     const absl::Status status =
-        check(FindService(scenario, edge.from()), absl::StrCat("edge ", edge.name(), ": existing: reset"));
+        check(FindNamed(scenario.services(), edge.from()), absl::StrCat("edge ", edge.name(), ": existing: reset"));
     if (!status.ok()) return status;
   }
   return absl::OkStatus();
@@ -183,7 +175,7 @@ absl::Status CheckEdgesLead(const Scenario& scenario) {
   if (!own.ok()) return own.status();
   const std::vector<Address> own_listeners = OwnListeners();
   for (const Edge& edge : scenario.edges()) {
-    const Service* from = FindService(scenario, edge.from());
+    const Service* from = FindNamed(scenario.services(), edge.from());
     if (from == nullptr || EntersNamespace(*from)) continue;
     std::optional<NetNamespace> theirs;
     if (from->has_attach()) {

@@ -13,8 +13,6 @@
 // What an agent checks of a scenario before it touches anything. All functions are thread-safe.
 namespace squall {
 
-// nullptr: the scenario has none of this name.
-const Service* FindService(const Scenario& scenario, const std::string& name);
 // The name of the edge on which the fault acts; empty: on none.
 std::string EdgeOfFault(const Fault& fault);
 // "latency".

@@ -10,6 +10,7 @@
 #include "agent/process/find.h"
 #include "base/clock.h"
 #include "base/direct_reach.h"
+#include "base/messages.h"
 
 namespace squall {
 namespace {
@@ -68,7 +69,7 @@ bool MayHaveDirect(const Edge& edge, const Service* from) {
 
 absl::Status LiveEdges::Prepare(const Scenario& scenario, PrepareReply& reply) {
   for (const Edge& edge : scenario.edges()) {
-    const Service* from = FindService(scenario, edge.from());
+    const Service* from = FindNamed(scenario.services(), edge.from());
     if (!MayHaveDirect(edge, from)) continue;
     const absl::StatusOr<ProcessId> target = FindTarget(from->attach());
     if (!target.ok()) continue;  // is told when the services are claimed

@@ -10,6 +10,7 @@
 #include "agent/process/spawn.h"
 #include "agent/resolvers.h"
 #include "agent/watch/watches.h"
+#include "base/messages.h"
 #include "base/version.h"
 
 namespace squall {
@@ -21,7 +22,7 @@ constexpr char kDatagrams[] = "datagrams, not redirected: faults act on packets"
 absl::Status CheckEdges(const Scenario& scenario) {
   for (const Edge& edge : scenario.edges()) {
     if (!edge.relay_at().empty()) continue;
-    const Service* from = FindService(scenario, edge.from());
+    const Service* from = FindNamed(scenario.services(), edge.from());
     const std::string why_not = Intercept::WhyNot(from != nullptr && from->has_attach());
     if (!why_not.empty()) {
       return absl::FailedPreconditionError(
@@ -35,7 +36,7 @@ absl::Status CheckEdges(const Scenario& scenario) {
 // Of faults on a service by itself. Those on edges and names are checked where these are.
 absl::Status CheckFault(const Fault& fault, const Scenario& scenario, const std::string& folder) {
   const auto with = [&](const std::string& name, auto check) {
-    const Service* service = FindService(scenario, name);
+    const Service* service = FindNamed(scenario.services(), name);
     return service == nullptr ? absl::OkStatus() : check(*service);
   };
   switch (fault.kind_case()) {

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/durations.h"
 #include "base/fnv.h"
+#include "base/messages.h"
 #include "base/version.h"
 
 namespace squall {
@@ -47,7 +48,7 @@ std::string ProcessesTouchedBy(const Fault& fault) {
 
 // What the fault's own message says in the field; nothing where its kind has no such field.
 std::optional<std::string> NameIn(const Fault& fault, const std::string& field) {
-  const auto* kind = fault.GetReflection()->GetOneofFieldDescriptor(fault, Fault::descriptor()->FindOneofByName("kind"));
+  const auto* kind = KindField(fault);
   const auto* name = kind == nullptr ? nullptr : kind->message_type()->FindFieldByName(field);
   if (name == nullptr || name->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_STRING) return std::nullopt;
   const google::protobuf::Message& message = fault.GetReflection()->GetMessage(fault, kind);
@@ -163,7 +164,7 @@ absl::StatusOr<StartServicesReply> Session::StartServices() {
     status = each([this](RunningService& s) {
       if (!s.IsRun()) return absl::OkStatus();
       // Its name server may be a service that was started before it: its first connects are to be redirected too.
-      if (!EntersNamespace(*FindService(request_.scenario(), s.name()))) {
+      if (!EntersNamespace(*FindNamed(request_.scenario().services(), s.name()))) {
         names_.Await(s.name(), kNameServerStarts, cancelled_).IgnoreError();
       }
       return s.Start();
@@ -199,13 +200,13 @@ absl::Status Session::OpenEdge(const Edge& edge) {
   if (!ns.ok()) return ns.status();
   namespaces_.push_back(std::make_unique<NetNamespace>(*std::move(ns)));
   // Names are looked up as the agent does while the service is yet to be started, but not for one that will see others.
-  const bool as_agent = service.IsRun() && !EntersNamespace(*FindService(request_.scenario(), edge.from()));
+  const bool as_agent = service.IsRun() && !EntersNamespace(*FindNamed(request_.scenario().services(), edge.from()));
   const auto process = [&service, as_agent]() -> std::optional<pid_t> {
     if (const std::optional<ProcessId> leader = service.Leader()) return leader->pid;
     return as_agent ? std::optional<pid_t>(0) : std::nullopt;
   };
   absl::StatusOr<std::vector<Address>> to =
-      names_.Open(edge, *FindService(request_.scenario(), edge.from()), process, *namespaces_.back());
+      names_.Open(edge, *FindNamed(request_.scenario().services(), edge.from()), process, *namespaces_.back());
   if (!to.ok()) return to.status();
   options.to = *std::move(to);
   for (const Address& address : options.to) {

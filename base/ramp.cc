@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/durations.h"
+#include "base/messages.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/message.h"
 
@@ -34,7 +35,7 @@ RampedField RampedFieldOf(const Fault& fault) {
     if (found.ramp != nullptr || ramp.GetReflection()->FieldSize(ramp, field) != 2) return {};
     found.ramp = field;
   }
-  const FieldDescriptor* kind = fault.GetReflection()->GetOneofFieldDescriptor(fault, Fault::descriptor()->FindOneofByName("kind"));
+  const FieldDescriptor* kind = KindField(fault);
   if (found.ramp == nullptr || kind == nullptr) return {};
   found.kind = kind->message_type()->FindFieldByName(found.ramp->name());
   if (found.kind == nullptr || found.kind->cpp_type() != found.ramp->cpp_type()) return {};
@@ -52,8 +53,7 @@ Fault RampedAt(const Fault& fault, absl::Duration since_injection) {
   const double share = over <= absl::ZeroDuration() ? 1 : std::clamp(absl::FDivDuration(since_injection, over), 0.0, 1.0);
   const Ramp& ramp = fault.ramp();
   const Reflection& from = *ramp.GetReflection();
-  Message* kind = ramped.GetReflection()->MutableMessage(
-      &ramped, ramped.GetReflection()->GetOneofFieldDescriptor(ramped, Fault::descriptor()->FindOneofByName("kind")));
+  Message* kind = ramped.GetReflection()->MutableMessage(&ramped, KindField(ramped));
   const Reflection& to = *kind->GetReflection();
   switch (field.ramp->cpp_type()) {
     case FieldDescriptor::CPPTYPE_MESSAGE: {

@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "base/durations.h"
+#include "base/messages.h"
 #include "base/text.h"
 #include "controller/load_faults.h"
 #include "controller/network_faults.h"
@@ -17,12 +19,6 @@
 namespace squall {
 namespace {
 
-template <typename List>
-auto Named(const List& list, const std::string& name) -> decltype(&list[0]) {
-  const auto found = std::find_if(list.begin(), list.end(), [&](const auto& each) { return each.name() == name; });
-  return found == list.end() ? nullptr : &*found;
-}
-
 // What a plain call says of itself, and a datagram does not.
 void CheckHttpEdge(const Scenario& scenario, const std::string& edge, const std::string& what, const std::string& path,
                    const std::string& parent, Reading& reading) {
@@ -34,7 +30,7 @@ void CheckHttpEdge(const Scenario& scenario, const std::string& edge, const std:
                          : absl::StrCat("edge is missing, and there are ", scenario.edges_size(), "; write which of them tells ", what));
     return;
   }
-  const Edge* at = Named(scenario.edges(), edge);
+  const Edge* at = FindNamed(scenario.edges(), edge);
   if (at == nullptr || at->protocol() == Edge::PROTOCOL_HTTP) return;
   reading.Report(path, absl::StrCat(what, " is read in HTTP headers, and edge ", Quoted(edge), " has another protocol; leave it out"));
 }
@@ -72,18 +68,18 @@ void CheckTimeout(const Scenario& scenario, const Timeout& timeout, const std::s
 }
 
 void CheckHealthOf(const Scenario& scenario, const std::string& name, const std::string& path, Reading& reading) {
-  const Service* service = Named(scenario.services(), name);
+  const Service* service = FindNamed(scenario.services(), name);
   if (service == nullptr || service->has_health()) return;
   reading.Report(path, absl::StrCat("service ", Quoted(name), " has no `health` that could be asked; give it for example health: {url: "
                                     "\"http://127.0.0.1:8080/healthz\"}"));
 }
 
 void CheckRetries(const Scenario& scenario, const RetryBudget& retry, const std::string& path, Reading& reading) {
-  const Edge* edge = Named(scenario.edges(), retry.edge());
+  const Edge* edge = FindNamed(scenario.edges(), retry.edge());
   if (edge != nullptr && edge->protocol() == Edge::PROTOCOL_UDP) {
     reading.Report(path, absl::StrCat("datagrams over edge ", Quoted(edge->name()), " are no calls that fail; name an edge with protocol http or tcp"));
   }
-  if (retry.has_backoff() && FromProto(retry.backoff().longest()) < FromProto(retry.backoff().base())) {
+  if (retry.has_backoff() && ToDuration(retry.backoff().longest()) < ToDuration(retry.backoff().base())) {
     reading.Report(path + ".backoff.longest", "longest is less than base; write more, or a smaller base");
   }
   if (retry.has_backoff() && retry.backoff().jitter() >= 100) {
@@ -98,7 +94,7 @@ void CheckRetries(const Scenario& scenario, const RetryBudget& retry, const std:
 }
 
 void CheckBulkhead(const Scenario& scenario, const Bulkhead& bulkhead, const std::string& path, Reading& reading) {
-  const Edge* edge = Named(scenario.edges(), bulkhead.edge());
+  const Edge* edge = FindNamed(scenario.edges(), bulkhead.edge());
   if (edge != nullptr && edge->protocol() == Edge::PROTOCOL_UDP) {
     reading.Report(path, absl::StrCat("datagrams over edge ", Quoted(edge->name()), " are no calls that wait; name an edge with protocol http or tcp"));
   }
@@ -116,7 +112,7 @@ void CheckBulkhead(const Scenario& scenario, const Bulkhead& bulkhead, const std
 
 // The fault must offer twice the capacity.
 void CheckShedding(const Scenario& scenario, const LoadShedding& shedding, const std::string& path, Reading& reading) {
-  const Load* load = Named(scenario.load(), shedding.load());
+  const Load* load = FindNamed(scenario.load(), shedding.load());
   if (load == nullptr || shedding.capacity() <= 0 || !reading.Sound("load")) return;
   double most = 0;
   for (const Fault& fault : scenario.faults()) {
@@ -126,13 +122,13 @@ void CheckShedding(const Scenario& scenario, const LoadShedding& shedding, const
     most = std::max(most, times * MostOffered(*load));
   }
   for (const auto& [within, key] : {std::pair{shedding.slo(), ".slo"}, std::pair{shedding.accepted_within(), ".accepted_within"}}) {
-    if (FromProto(within) < FromProto(load->give_up_after())) continue;
+    if (ToDuration(within) < ToDuration(load->give_up_after())) continue;
     reading.Report(path + (reading.Given(path + key) ? key : ".slo"),
-                   absl::StrCat("clients of ", load->name(), " give up after ", HumanDuration(FromProto(load->give_up_after())),
+                   absl::StrCat("clients of ", load->name(), " give up after ", HumanDuration(ToDuration(load->give_up_after())),
                                 ", so that nothing is answered later; write a longer give_up_after in load ", load->name()));
     return;
   }
-  if (FromProto(shedding.accepted_within()) < FromProto(shedding.slo())) {
+  if (ToDuration(shedding.accepted_within()) < ToDuration(shedding.slo())) {
     reading.Report(path + ".accepted_within", "accepted_within is less than slo, which bounds what counts as good; write slo or more");
   }
   if (most > 2.2 * shedding.capacity()) {
@@ -140,16 +136,19 @@ void CheckShedding(const Scenario& scenario, const LoadShedding& shedding, const
                                                     HumanRate(2 * shedding.capacity()), "; write a smaller `times`"));
   }
   if (most >= 2 * shedding.capacity() * 0.999) return;
+  if (most == 0) {
+    const std::string none = shedding.fault().empty() ? "no fault here is a surge" : absl::StrCat(Quoted(shedding.fault()), " is no surge");
+    reading.Report(path + ".capacity", absl::StrCat("overload is twice the capacity, and ", none, " of load ", load->name(),
+                                                    "; write for example surge: {load: ", load->name(), ", times: 4}"));
+    return;
+  }
   reading.Report(path + ".capacity",
-                 most == 0 ? absl::StrCat("overload is twice the capacity, and ", shedding.fault().empty() ? "no fault here" : Quoted(shedding.fault()),
-                                          most == 0 && !shedding.fault().empty() ? " is no surge" : " is a surge", " of load ", load->name(),
-                                          "; write for example surge: {load: ", load->name(), ", times: 4}")
-                           : absl::StrCat("overload is twice the capacity, ", HumanRate(2 * shedding.capacity()), ", and the surge offers at most ",
-                                          HumanRate(most), "; write a larger `times`, or a higher rate in load ", load->name()));
+                 absl::StrCat("overload is twice the capacity, ", HumanRate(2 * shedding.capacity()), ", and the surge offers at most ",
+                              HumanRate(most), "; write a larger `times`, or a higher rate in load ", load->name()));
 }
 
 void CheckFallback(const Scenario& scenario, const Fallback& fallback, const std::string& path, Reading& reading) {
-  const Load* load = Named(scenario.load(), fallback.load());
+  const Load* load = FindNamed(scenario.load(), fallback.load());
   if (load == nullptr || !reading.Sound("load")) return;
   for (const Fault* fault : FaultsOf(scenario, fallback.fault())) {
     if (!fault->has_surge() && !fault->has_abandon()) continue;
@@ -170,14 +169,14 @@ void CheckFallback(const Scenario& scenario, const Fallback& fallback, const std
 }
 
 void CheckShutdown(const Scenario& scenario, const GracefulShutdown& shutdown, const std::string& path, Reading& reading) {
-  const Fault* fault = Named(scenario.faults(), shutdown.fault());
+  const Fault* fault = FindNamed(scenario.faults(), shutdown.fault());
   if (fault == nullptr) return;
   const std::string& signal = fault->kill().signal();
   if (fault->has_kill() && (signal == "SIGTERM" || signal == "SIGINT" || signal == "SIGQUIT" || signal == "SIGHUP")) {
-    if (fault->kill().has_restart_after() && FromProto(shutdown.within()) > FromProto(fault->kill().restart_after()) && !fault->kill().has_grace()) {
+    if (fault->kill().has_restart_after() && ToDuration(shutdown.within()) > ToDuration(fault->kill().restart_after()) && !fault->kill().has_grace()) {
       reading.Report(path + ".fault", absl::StrCat(Quoted(fault->name()), " starts the service again after ",
-                                                   HumanDuration(FromProto(fault->kill().restart_after())), ", when it may still be stopping (within ",
-                                                   HumanDuration(FromProto(shutdown.within())), "); write grace in kill, or a longer restart_after"));
+                                                   HumanDuration(ToDuration(fault->kill().restart_after())), ", when it may still be stopping (within ",
+                                                   HumanDuration(ToDuration(shutdown.within())), "); write grace in kill, or a longer restart_after"));
     }
     return;
   }
@@ -191,7 +190,7 @@ void CheckNoLeak(const Scenario& scenario, const NoLeak& leak, const std::string
   if (leak.has_peak() && leak.load().empty()) {
     reading.ReportAt(path + ".load", reading.At(path), "a peak is set beside a load, and there is not just one; write load: NAME");
   }
-  const Service* service = Named(scenario.services(), leak.service());
+  const Service* service = FindNamed(scenario.services(), leak.service());
   if (service == nullptr) return;
   for (const Fault& fault : scenario.faults()) {
     if (!fault.has_kill() || fault.kill().service() != service->name()) continue;
@@ -220,14 +219,14 @@ void CheckMetric(const Scenario& scenario, const MetricBound& metric, const std:
   if (!metric.fault().empty() && (metric.during() == DURING_ALWAYS || metric.during() == DURING_BASELINE)) {
     reading.Report(path + ".fault", "the part of the run does not depend on a fault; leave fault out, or write during: fault");
   }
-  const Monitor* monitor = Named(scenario.monitors(), metric.monitor());
+  const Monitor* monitor = FindNamed(scenario.monitors(), metric.monitor());
   if (metric.monitor().empty()) {
     if (!metric.query().empty()) {
       reading.Report(path + ".query", "a query is asked of a Prometheus server; write beside it monitor: NAME, or write metric: NAME of a page");
     } else if (metric.metric().empty()) {
       reading.ReportAt(path + ".metric", reading.At(path), "metric is missing; write for example metric: http_requests_total");
     }
-    const Service* service = Named(scenario.services(), metric.service());
+    const Service* service = FindNamed(scenario.services(), metric.service());
     if (service == nullptr || service->has_metrics()) return;
     reading.Report(path, absl::StrCat("service ", Quoted(service->name()), " has no metrics to read it from; give it for example metrics: {url: "
                                       "\"http://127.0.0.1:8080/metrics\"}"));
@@ -253,7 +252,7 @@ void CheckLog(const Scenario& scenario, const LogPattern& log, const std::string
   if (log.how_case() == LogPattern::kNeverMatches && reading.Given(path + ".at_least")) {
     reading.Report(path + ".at_least", "at_least goes with matches; leave it out");
   }
-  const Service* service = Named(scenario.services(), log.service());
+  const Service* service = FindNamed(scenario.services(), log.service());
   if (service == nullptr || service->run_size() > 0 || !service->log_file().empty()) return;
   reading.Report(path, absl::StrCat("squall does not see what ", Quoted(service->name()), " prints, since it is attached to; give it for example "
                                     "log_file: /var/log/orders.log"));
@@ -284,7 +283,7 @@ void CheckWithinFault(const Scenario& scenario, const std::string& fault, const 
     if (planned.fault->has_kill() && !planned.fault->kill().has_restart_after()) return;
     longest = std::max(longest, planned.until - planned.at);
   }
-  if (longest <= absl::ZeroDuration() || FromProto(within) <= longest) return;
+  if (longest <= absl::ZeroDuration() || ToDuration(within) <= longest) return;
   reading.Report(path, absl::StrCat("impossible timing: the fault lasts ", HumanDuration(longest), ", and so long nothing would be late; write ",
                                     DurationText(longest), " or less, or a longer `for`"));
 }

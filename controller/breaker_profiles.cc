@@ -4,6 +4,7 @@
 #include <array>
 #include <string>
 
+#include "base/durations.h"
 #include "controller/scalars.h"
 
 namespace squall {
@@ -20,7 +21,7 @@ absl::Duration OpensWithin(const CircuitBreaker& breaker, double rate, absl::Dur
   if (breaker.failures() > 0) needs = absl::Seconds(breaker.failures() / rate);
   if (breaker.failure_share() > 0 && (breaker.minimum_calls() > 0 || breaker.has_over())) {
     const absl::Duration volume = absl::Seconds(breaker.minimum_calls() / rate);
-    needs = std::min(needs, std::max(volume, FromProto(breaker.over())));
+    needs = std::min(needs, std::max(volume, ToDuration(breaker.over())));
   }
   if (needs == absl::InfiniteDuration()) return kNothingKnown;
   return std::min(needs + sweep + kSlack, kLongest);
@@ -28,7 +29,7 @@ absl::Duration OpensWithin(const CircuitBreaker& breaker, double rate, absl::Dur
 
 void FillFromProfile(CircuitBreaker& breaker, const BreakerProfile& profile) {
   if (!breaker.has_open_time() && profile.open_time > absl::ZeroDuration()) {
-    *breaker.mutable_open_time() = ToProto(profile.open_time);
+    *breaker.mutable_open_time() = FromDuration(profile.open_time);
   }
   // Who says what opens it replaces all that the profile says of that.
   if (breaker.failures() == 0 && breaker.failure_share() == 0) {
@@ -37,7 +38,7 @@ void FillFromProfile(CircuitBreaker& breaker, const BreakerProfile& profile) {
   }
   if (breaker.failure_share() > 0 && breaker.minimum_calls() == 0 && !breaker.has_over()) {
     breaker.set_minimum_calls(profile.minimum_calls);
-    if (profile.over > absl::ZeroDuration()) *breaker.mutable_over() = ToProto(profile.over);
+    if (profile.over > absl::ZeroDuration()) *breaker.mutable_over() = FromDuration(profile.over);
   }
   if (breaker.probes() == 0) breaker.set_probes(profile.probes);
 }
@@ -81,11 +82,11 @@ void FillBreaker(CircuitBreaker& breaker, double rate, bool has_metrics) {
   }
   if (!breaker.has_opens_within()) {
     const absl::Duration sweep = profile == nullptr ? absl::ZeroDuration() : profile->sweep;
-    *breaker.mutable_opens_within() = ToProto(OpensWithin(breaker, rate, sweep));
+    *breaker.mutable_opens_within() = FromDuration(OpensWithin(breaker, rate, sweep));
   }
   if (!breaker.has_closes_within()) {
     *breaker.mutable_closes_within() =
-        ToProto(std::min(1.5 * FromProto(breaker.open_time()) + absl::Seconds(5), kLongest));
+        FromDuration(std::min(1.5 * ToDuration(breaker.open_time()) + absl::Seconds(5), kLongest));
   }
 }
 

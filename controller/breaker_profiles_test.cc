@@ -1,5 +1,6 @@
 #include "controller/breaker_profiles.h"
 
+#include "base/durations.h"
 #include "controller/scalars.h"
 #include "gtest/gtest.h"
 
@@ -13,7 +14,7 @@ CircuitBreaker Filled(CircuitBreaker::Profile profile, double rate = 200, bool h
   return breaker;
 }
 
-absl::Duration OpensWithin(const CircuitBreaker& breaker) { return FromProto(breaker.opens_within()); }
+absl::Duration OpensWithin(const CircuitBreaker& breaker) { return ToDuration(breaker.opens_within()); }
 
 TEST(BreakerProfiles, EveryOneIsKnown) {
   for (int i = CircuitBreaker::Profile_MIN + 1; i <= CircuitBreaker::Profile_MAX; ++i) {
@@ -25,17 +26,17 @@ TEST(BreakerProfiles, EveryOneIsKnown) {
 
 TEST(BreakerProfiles, FillInWhatTheLibraryDoes) {
   const CircuitBreaker go = Filled(CircuitBreaker::PROFILE_GOBREAKER);
-  EXPECT_EQ(FromProto(go.open_time()), absl::Seconds(60));
+  EXPECT_EQ(ToDuration(go.open_time()), absl::Seconds(60));
   EXPECT_EQ(go.failures(), 6);
   EXPECT_EQ(go.probes(), 1);
-  EXPECT_EQ(FromProto(go.closes_within()), absl::Seconds(95));
+  EXPECT_EQ(ToDuration(go.closes_within()), absl::Seconds(95));
   const CircuitBreaker java = Filled(CircuitBreaker::PROFILE_RESILIENCE4J);
   EXPECT_EQ(java.failure_share(), 50);
   EXPECT_EQ(java.minimum_calls(), 100);
   EXPECT_EQ(java.probes(), 10);
-  EXPECT_EQ(FromProto(Filled(CircuitBreaker::PROFILE_OPOSSUM).over()), absl::Seconds(10));
+  EXPECT_EQ(ToDuration(Filled(CircuitBreaker::PROFILE_OPOSSUM).over()), absl::Seconds(10));
   EXPECT_EQ(Filled(CircuitBreaker::PROFILE_ENVOY_OUTLIER).probes(), 0) << "no half-open: no limit";
-  EXPECT_EQ(FromProto(Filled(CircuitBreaker::PROFILE_NGINX).open_time()), absl::Seconds(10));
+  EXPECT_EQ(ToDuration(Filled(CircuitBreaker::PROFILE_NGINX).open_time()), absl::Seconds(10));
   EXPECT_FALSE(Filled(CircuitBreaker::PROFILE_GO_RESILIENCY).has_open_time()) << "the library has no default";
 }
 
@@ -63,7 +64,7 @@ TEST(BreakerProfiles, GiveWayToWhatIsSaid) {
   EXPECT_EQ(breaker.failure_share(), 0) << "who says what opens it replaces what the profile says of that";
   EXPECT_EQ(OpensWithin(breaker), absl::Seconds(4));
   EXPECT_EQ(breaker.probes(), 3);
-  EXPECT_EQ(FromProto(breaker.closes_within()), absl::Seconds(8));
+  EXPECT_EQ(ToDuration(breaker.closes_within()), absl::Seconds(8));
   breaker.mutable_opens_within()->set_seconds(7);
   FillBreaker(breaker, 2, false);
   EXPECT_EQ(OpensWithin(breaker), absl::Seconds(7));

@@ -37,6 +37,7 @@ Calibration CountFalseAlarms(const Scenario& scenario, const std::vector<RunResu
         of.set_inconclusive(of.inconclusive() + (verdict.result() == Verdict::INCONCLUSIVE));
       }
     }
+    if (!runs.empty()) of.set_at_most(MostOf(of.failed(), calibration.runs()));
   }
   return calibration;
 }

@@ -17,6 +17,8 @@ std::string CalibrationDigest(const Scenario& scenario);
 // Counts how often each assertion failed in runs in which nothing was wrong.
 Calibration CountFalseAlarms(const Scenario& scenario, const std::vector<RunResult>& runs, int64_t at_unix_ns);
 
+// The detail of a verdict that tells it.
+inline constexpr char kFailedOnNothing[] = "failed on nothing";
 // "in 0 of 20 runs without the faults: in fewer than 14 % of runs, at 95 % confidence". Empty: the assertion was not calibrated.
 std::string FalseAlarmText(const Calibration& calibration, const std::string& assertion);
 

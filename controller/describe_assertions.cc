@@ -14,9 +14,7 @@
 namespace squall {
 namespace {
 
-absl::Duration Length(const google::protobuf::Duration& duration) { return ToDuration(duration); }
-
-std::string Human(const google::protobuf::Duration& duration) { return HumanDuration(Length(duration)); }
+std::string Human(const google::protobuf::Duration& duration) { return HumanDuration(ToDuration(duration)); }
 
 std::string Points(double points) { return absl::StrFormat("%g points", points); }
 
@@ -25,9 +23,9 @@ std::string AboutFault(const std::string& fault) {
 }
 
 std::string DescribeTimeout(const Timeout& timeout) {
-  const absl::Duration deadline = Length(timeout.deadline());
+  const absl::Duration deadline = ToDuration(timeout.deadline());
   const absl::Duration margin =
-      timeout.has_margin() ? Length(timeout.margin()) : std::max(absl::Milliseconds(50), 0.05 * deadline);
+      timeout.has_margin() ? ToDuration(timeout.margin()) : std::max(absl::Milliseconds(50), 0.05 * deadline);
   return absl::StrCat("requests of ", timeout.load(), " that run into the deadline of ",
                       HumanDuration(deadline), " are answered within ", HumanDuration(deadline + 2 * margin),
                       " (margin ", HumanDuration(margin),
@@ -144,7 +142,7 @@ std::string DescribeLeak(const NoLeak& leak) {
     limits.push_back(absl::StrCat(what, " ", given ? DescribeGrowth(growth) : std::string(otherwise)));
   };
   say(leak.has_goroutines(), "goroutines", leak.goroutines(), "+10 or 5 %");
-  say(leak.has_threads(), "threads", leak.threads(), "+4 or 10 %");
+  say(leak.has_threads(), "threads", leak.threads(), "+16 or 10 %");
   say(leak.has_fds(), "fds", leak.fds(), "+5 or 2 %");
   say(leak.has_close_wait(), "CLOSE_WAIT", leak.close_wait(), "+2");
   say(leak.has_established(), "ESTABLISHED", leak.established(), "+5 or 5 %");

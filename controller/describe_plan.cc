@@ -9,6 +9,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "base/direct_reach.h"
+#include "base/durations.h"
+#include "base/messages.h"
 #include "base/ramp.h"
 #include "base/text.h"
 #include "controller/describe_assertions.h"
@@ -31,11 +33,7 @@ constexpr size_t kMostNameWidth = 24;
 // "  1 m 30 s  " in front of the timeline's names.
 constexpr int kTimeWidth = 9;
 
-absl::Duration Length(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
-
-std::string Human(const google::protobuf::Duration& duration) { return HumanDuration(Length(duration)); }
+std::string Human(const google::protobuf::Duration& duration) { return HumanDuration(ToDuration(duration)); }
 
 // For positions on the timeline: "1 min 32.5 s" reads better than "92.5 s" once it is long.
 std::string Clock(absl::Duration duration) {
@@ -181,13 +179,6 @@ void AddServices(const Scenario& scenario, Page& page) {
   }
 }
 
-const Service* FindService(const Scenario& scenario, const std::string& name) {
-  for (const Service& service : scenario.services()) {
-    if (service.name() == name) return &service;
-  }
-  return nullptr;
-}
-
 std::string CountedAs(const Edge& edge) {
   switch (edge.protocol()) {
     case Edge::PROTOCOL_TCP:
@@ -201,7 +192,7 @@ std::string CountedAs(const Edge& edge) {
 
 // What becomes of connections that an attached service has already: how many there are only the agent can tell.
 std::string OnLiveConnections(const Scenario& scenario, const Edge& edge) {
-  const Service* from = FindService(scenario, edge.from());
+  const Service* from = FindNamed(scenario.services(), edge.from());
   if (from == nullptr || !from->has_attach() || !edge.relay_at().empty() || IsUdp(&edge)) return "";
   if (edge.existing() == Edge::EXISTING_RESET) {
     return "connections from before the run are cut, and come back through the relay";
@@ -303,7 +294,7 @@ void AddLoad(const Scenario& scenario, Page& page) {
 }
 
 Mechanism DnsMechanism(const Scenario& scenario, const Dns& dns) {
-  const Service* service = FindService(scenario, dns.service());
+  const Service* service = FindNamed(scenario.services(), dns.service());
   if (service == nullptr) return {absl::StrCat("process: queries of ", dns.service(), ", of no other process"), "", ""};
   const bool asked = !service->resolver_at().empty();
   return {asked ? absl::StrCat("process: queries that ", service->name(), " or others send to ", service->resolver_at())
@@ -356,7 +347,7 @@ void AddLimits(const Scenario& scenario, const Plan& plan, Page& page) {
       const Step& step = load.steps(i);
       const bool last = i + 1 == load.steps_size();
       page.Event(Clock(at), i == 0 ? load.name() : "", last ? absl::StrCat(HumanRate(step.rate()), " from here on") : DescribeStep(step));
-      at += Length(step.for_());
+      at += ToDuration(step.for_());
     }
   }
 }
@@ -447,7 +438,7 @@ std::string DescribeDns(const Dns& dns) {
   const bool all = dns.names_size() == 1 && dns.names(0) == "*";
   return absl::StrCat(DescribeAnswer(dns), " to ", type, "queries of ", dns.service(), " for ",
                       all ? "any name" : absl::StrJoin(dns.names(), ", "),
-                      Length(dns.delay()) > absl::ZeroDuration() ? absl::StrCat(", ", Human(dns.delay()), " late") : "");
+                      ToDuration(dns.delay()) > absl::ZeroDuration() ? absl::StrCat(", ", Human(dns.delay()), " late") : "");
 }
 
 // "delay 50 ms to 2 s over 30 s".

@@ -13,6 +13,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "base/clock.h"
+#include "base/durations.h"
 #include "controller/agent_client.h"
 #include "controller/exit_code.h"
 #include "controller/known_agents.h"
@@ -125,7 +126,7 @@ class Signs {
 class ByHand {
  public:
   ByHand(const Scenario& scenario, const InjectOptions& options)
-      : scenario_(scenario), options_(options), fault_(scenario_.faults(0)), length_(FromProto(fault_.for_())) {}
+      : scenario_(scenario), options_(options), fault_(scenario_.faults(0)), length_(ToDuration(fault_.for_())) {}
 
   Injection Execute() {
     const absl::Status status = SetUp();
@@ -169,8 +170,8 @@ class ByHand {
   const Fault& fault_;
   const absl::Duration length_;  // none: it happens at an instant
   // How long a kill goes on after its signal, and how long its supervisor may take.
-  const absl::Duration grace_ = FromProto(fault_.kill().grace());
-  const absl::Duration supervisor_ = FromProto(fault_.kill().supervisor_within());
+  const absl::Duration grace_ = ToDuration(fault_.kill().grace());
+  const absl::Duration supervisor_ = ToDuration(fault_.kill().supervisor_within());
   HandTick tick_;
   std::unique_ptr<Signs> signs_;
   std::unique_ptr<AgentClient> agent_;  // gone before the signs to which it adds

@@ -1,4 +1,5 @@
 #include "controller/limiter_steps.h"
+#include "base/durations.h"
 
 #include <algorithm>
 #include <cmath>
@@ -21,10 +22,6 @@ constexpr absl::Duration kWholeSecond = absl::Milliseconds(1200);
 // Requests sent again in each of the three quiet times, so that there are more than 20.
 constexpr double kRetries = 20;
 constexpr double kLeastRetries = 7;
-
-absl::Duration Length(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
 
 Step MakeStep(double rate, absl::Duration length) {
   Step step;
@@ -64,11 +61,11 @@ AdmissionLimit LimitOf(const RateLimiter& spec) {
     case RateLimiter::MODEL_FIXED_WINDOW:
     case RateLimiter::MODEL_SLIDING_LOG:
       limit.aligned = spec.model() == RateLimiter::MODEL_FIXED_WINDOW;
-      limit.window_ns = absl::ToInt64Nanoseconds(Length(spec.period()));
-      limit.per_window = n * std::floor(spec.rate() * absl::ToDoubleSeconds(Length(spec.period())) + 1e-6);
+      limit.window_ns = absl::ToInt64Nanoseconds(ToDuration(spec.period()));
+      limit.per_window = n * std::floor(spec.rate() * absl::ToDoubleSeconds(ToDuration(spec.period())) + 1e-6);
       limit.burst = limit.per_window;
       limit.at_once = limit.aligned ? 2 * limit.per_window : limit.per_window;
-      limit.refill = Length(spec.period());
+      limit.refill = ToDuration(spec.period());
       return limit;
     case RateLimiter::MODEL_NGINX:
       limit.burst = n * (spec.burst() + 1);

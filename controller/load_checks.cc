@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "base/durations.h"
 #include "base/text.h"
 #include "controller/scalars.h"
 #include "controller/schema.h"
@@ -102,8 +103,8 @@ void CheckGrpc(const Grpc& grpc, const Load& load, const std::string& path, Read
     if (own.empty() && !grpc.method().empty()) continue;
     check(own, at + ".method", at);
   }
-  if (grpc.has_deadline() && FromProto(grpc.deadline()) > FromProto(load.give_up_after())) {
-    reading.Report(path + ".deadline", absl::StrCat("clients give up after ", HumanDuration(FromProto(load.give_up_after())),
+  if (grpc.has_deadline() && ToDuration(grpc.deadline()) > ToDuration(load.give_up_after())) {
+    reading.Report(path + ".deadline", absl::StrCat("clients give up after ", HumanDuration(ToDuration(load.give_up_after())),
                                                     ", before the deadline that the server is told; write less, or a longer give_up_after"));
   }
 }

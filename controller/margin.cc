@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/messages.h"
 #include "base/text.h"
 #include "controller/schema.h"
 #include "controller/wording.h"
@@ -20,7 +21,7 @@ namespace {
 // The message whose field is varied: the kind of the fault, or of the load, or the load itself.
 template <typename Named>
 Message* KindOf(Named& named) {
-  const auto* kind = named.GetReflection()->GetOneofFieldDescriptor(named, named.GetDescriptor()->FindOneofByName("kind"));
+  const auto* kind = KindField(named);
   return kind == nullptr ? nullptr : named.GetReflection()->MutableMessage(&named, kind);
 }
 

@@ -3,6 +3,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "base/durations.h"
+#include "base/messages.h"
 #include "base/text.h"
 #include "controller/network_faults.h"
 #include "controller/plan.h"
@@ -19,7 +20,7 @@ constexpr int64_t kMostMessage = 4 << 10;
 
 void CheckNetworkFault(const Scenario& scenario, const Fault& fault, const std::string& path, Reading& reading) {
   if (!reading.Sound(path)) return;
-  const Edge* edge = FindEdge(scenario, EdgeOfFault(fault));
+  const Edge* edge = FindNamed(scenario.edges(), EdgeOfFault(fault));
   const Means means = MeansOf(fault);
   const std::string kind = path.substr(path.rfind('.') + 1);
   if (IsUdp(edge) && (means == Means::kRelay || means == Means::kHook)) {

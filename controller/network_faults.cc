@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "base/durations.h"
+#include "base/messages.h"
 #include "base/ramp.h"
 #include "base/text.h"
 
@@ -213,19 +214,11 @@ bool IsUnprivileged(const Edge* edge) { return edge != nullptr && !edge->relay_a
 bool IsUdp(const Edge* edge) { return edge != nullptr && edge->protocol() == Edge::PROTOCOL_UDP; }
 
 std::string EdgeOfFault(const Fault& fault) {
-  const FieldDescriptor* kind =
-      fault.GetReflection()->GetOneofFieldDescriptor(fault, fault.GetDescriptor()->FindOneofByName("kind"));
+  const FieldDescriptor* kind = KindField(fault);
   if (kind == nullptr) return "";
   const Message& message = fault.GetReflection()->GetMessage(fault, kind);
   const FieldDescriptor* edge = message.GetDescriptor()->FindFieldByName("edge");
   return edge == nullptr ? "" : message.GetReflection()->GetString(message, edge);
-}
-
-const Edge* FindEdge(const Scenario& scenario, const std::string& name) {
-  for (const Edge& edge : scenario.edges()) {
-    if (edge.name() == name) return &edge;
-  }
-  return nullptr;
 }
 
 std::string EdgeAddress(const Edge& edge) { return absl::StrJoin(edge.to(), ", "); }
@@ -303,7 +296,7 @@ std::string EdgeMechanism(const Edge& edge) {
 
 Mechanism NetworkMechanism(const Scenario& scenario, const Fault& fault) {
   const std::string name = EdgeOfFault(fault);
-  const Edge* edge = FindEdge(scenario, name);
+  const Edge* edge = FindNamed(scenario.edges(), name);
   Mechanism mechanism;
   mechanism.scope = EdgeScope(name, edge);
   const std::string relay = edge == nullptr ? "a relay" : EdgeMechanism(*edge);
@@ -420,7 +413,7 @@ std::string FightOver(const Scenario& scenario, const Fault& a, const Fault& b) 
   for (const auto& [one, other] : {std::pair(&a, &b), std::pair(&b, &a)}) {
     const std::string service = isolated(*one);
     if (service.empty()) continue;
-    const Edge* edge = FindEdge(scenario, EdgeOfFault(*other));
+    const Edge* edge = FindNamed(scenario.edges(), EdgeOfFault(*other));
     if (service == isolated(*other) || (edge != nullptr && edge->from() == service)) {
       return absl::StrCat("act on ", service, " at the same time, and one of them cuts it off");
     }

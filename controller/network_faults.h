@@ -23,9 +23,6 @@ Means MeansOf(const Fault& fault);
 // The edge's name; empty: none.
 std::string EdgeOfFault(const Fault& fault);
 
-// nullptr: the scenario has none of this name.
-const Edge* FindEdge(const Scenario& scenario, const std::string& name);
-
 // It has `relay_at`; it has datagrams. False for nullptr.
 bool IsUnprivileged(const Edge* edge);
 bool IsUdp(const Edge* edge);

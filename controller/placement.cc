@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/messages.h"
 #include "google/protobuf/descriptor.h"
 #include "proto/options.pb.h"
 
@@ -13,8 +14,7 @@ using google::protobuf::Message;
 
 // What the fault's first reference to a `noun` names; empty: it has none.
 std::string Reference(const Fault& fault, absl::string_view noun) {
-  const FieldDescriptor* kind =
-      fault.GetReflection()->GetOneofFieldDescriptor(fault, fault.GetDescriptor()->FindOneofByName("kind"));
+  const FieldDescriptor* kind = KindField(fault);
   if (kind == nullptr) return "";
   const Message& message = fault.GetReflection()->GetMessage(fault, kind);
   for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {

@@ -4,6 +4,8 @@
 #include <map>
 
 #include "absl/strings/string_view.h"
+#include "base/durations.h"
+#include "base/messages.h"
 #include "controller/limiter_steps.h"
 #include "google/protobuf/descriptor.h"
 #include "proto/options.pb.h"
@@ -27,14 +29,10 @@ constexpr absl::Duration kPolled = absl::Seconds(2);
 constexpr absl::Duration kPlainRate = absl::Seconds(20);
 constexpr absl::Duration kLastAnswers = absl::Seconds(1);
 
-absl::Duration Length(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
-
 // How long the fault acts. A kill acts until the service is started again, or until the last signal is sent.
 absl::Duration Lasts(const Fault& fault) {
-  if (!fault.has_kill()) return Length(fault.for_());
-  return std::max(Length(fault.kill().restart_after()), Length(fault.kill().grace()));
+  if (!fault.has_kill()) return ToDuration(fault.for_());
+  return std::max(ToDuration(fault.kill().restart_after()), ToDuration(fault.kill().grace()));
 }
 
 // The times of the faults in the order of the scenario. What waits for itself starts as if it waited for
@@ -44,7 +42,7 @@ std::vector<PlannedFault> TimesOf(const Scenario& scenario) {
   std::map<absl::string_view, size_t> index;
   for (const Fault& fault : scenario.faults()) {
     index.emplace(fault.name(), planned.size());
-    const absl::Duration at = Length(fault.at());
+    const absl::Duration at = ToDuration(fault.at());
     planned.push_back({&fault, at, at + Lasts(fault)});
   }
   std::vector<bool> settled(planned.size(), false);
@@ -76,7 +74,7 @@ absl::Duration LimitsFor(const Load& load, bool any_faults) {
   if (!planned && any_faults) return absl::ZeroDuration();
   if (load.steps().empty()) return kPlainRate;
   absl::Duration length = kLastAnswers;
-  for (int i = 0; i < load.steps_size() - (planned ? 1 : 0); ++i) length += Length(load.steps(i).for_());
+  for (int i = 0; i < load.steps_size() - (planned ? 1 : 0); ++i) length += ToDuration(load.steps(i).for_());
   return length;
 }
 
@@ -94,9 +92,7 @@ absl::Duration LimitsOf(const Scenario& scenario) {
 
 // The name in YAML of the field that is set in the oneof `kind`; empty: none.
 std::string KindName(const google::protobuf::Message& message) {
-  const google::protobuf::OneofDescriptor* kind = message.GetDescriptor()->FindOneofByName("kind");
-  const google::protobuf::FieldDescriptor* field =
-      message.GetReflection()->GetOneofFieldDescriptor(message, kind);
+  const google::protobuf::FieldDescriptor* field = KindField(message);
   if (field == nullptr) return "";
   const std::string& other = field->options().GetExtension(rules).yaml();
   return other.empty() ? field->name() : other;
@@ -108,27 +104,27 @@ absl::Duration RecoveryFor(const Assertion& assertion, absl::Duration window) {
   switch (assertion.kind_case()) {
     case Assertion::kRecovery: {
       const Recovery& recovery = assertion.recovery();
-      absl::Duration budget = Length(recovery.within());
+      absl::Duration budget = ToDuration(recovery.within());
       // What comes back by itself within that is slow, and not metastable.
       if (recovery.confirm_metastable()) budget = std::max(kLeastSlow, 3 * budget);
       return budget + (recovery.windows() + 1) * window;
     }
     case Assertion::kCircuitBreaker:
       if (assertion.circuit_breaker().stays_closed()) return absl::ZeroDuration();
-      return Length(assertion.circuit_breaker().closes_within()) + kClosingWindows * window;
+      return ToDuration(assertion.circuit_breaker().closes_within()) + kClosingWindows * window;
     case Assertion::kRetryBudget:
-      return Length(assertion.retry_budget().surge_for()) + window;
+      return ToDuration(assertion.retry_budget().surge_for()) + window;
     case Assertion::kLoadShedding:
-      return Length(assertion.load_shedding().recovers_within()) + kClosingWindows * window;
+      return ToDuration(assertion.load_shedding().recovers_within()) + kClosingWindows * window;
     case Assertion::kAlert:
-      return Length(assertion.alert().resolves_within()) + kPolled;
+      return ToDuration(assertion.alert().resolves_within()) + kPolled;
     case Assertion::kGracefulShutdown:
-      return Length(assertion.graceful_shutdown().within()) + window;
+      return ToDuration(assertion.graceful_shutdown().within()) + window;
     case Assertion::kHealth:
       if (assertion.health().stays_ready()) return absl::ZeroDuration();
-      return Length(assertion.health().ready_within()) + kPolled;
+      return ToDuration(assertion.health().ready_within()) + kPolled;
     case Assertion::kMetric:
-      return std::max(AfterFor(assertion.metric().during(), window), Length(assertion.metric().reached_within()) + kPolled);
+      return std::max(AfterFor(assertion.metric().during(), window), ToDuration(assertion.metric().reached_within()) + kPolled);
     case Assertion::kLog:
       return AfterFor(assertion.log().during(), window);
     case Assertion::kTimeout:
@@ -163,11 +159,11 @@ Plan MakePlan(const Scenario& scenario) {
                    [](const PlannedFault& a, const PlannedFault& b) { return a.at < b.at; });
   for (const PlannedFault& planned : plan.faults) plan.faults_end = std::max(plan.faults_end, planned.until);
   for (const Assertion& assertion : scenario.assertions()) {
-    plan.rest = std::max(plan.rest, Length(assertion.no_leak().settle()));
+    plan.rest = std::max(plan.rest, ToDuration(assertion.no_leak().settle()));
   }
   for (const PlannedFault& planned : plan.faults) {
     // The faults' clock stands still while a supervisor is waited for, and while loads rest.
-    plan.faults_end += Length(planned.fault->kill().supervisor_within());
+    plan.faults_end += ToDuration(planned.fault->kill().supervisor_within());
     if (!planned.fault->repeats().empty()) plan.faults_end += plan.WholeRest();
   }
   if (plan.faults.empty() && plan.limits > absl::ZeroDuration()) return plan;  // nothing to recover from
@@ -176,8 +172,8 @@ Plan MakePlan(const Scenario& scenario) {
     plan.recovery = std::max(plan.recovery, RecoveryFor(assertion, plan.window));
     const Recovery& recovery = assertion.recovery();
     if (!recovery.confirm_metastable()) continue;
-    plan.cut = std::max(plan.cut, Length(recovery.confirm_for()));
-    plan.restored = std::max(plan.restored, Length(recovery.within()) + (recovery.windows() + 1) * plan.window);
+    plan.cut = std::max(plan.cut, ToDuration(recovery.confirm_for()));
+    plan.restored = std::max(plan.restored, ToDuration(recovery.within()) + (recovery.windows() + 1) * plan.window);
   }
   return plan;
 }

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/durations.h"
+#include "base/messages.h"
 #include "base/text.h"
 #include "controller/placement.h"
 #include "controller/plan.h"
@@ -12,20 +13,6 @@
 
 namespace squall {
 namespace {
-
-const Service* FindService(const Scenario& scenario, const std::string& name) {
-  for (const Service& service : scenario.services()) {
-    if (service.name() == name) return &service;
-  }
-  return nullptr;
-}
-
-const Load* FindLoad(const Scenario& scenario, const std::string& name) {
-  for (const Load& load : scenario.load()) {
-    if (load.name() == name) return &load;
-  }
-  return nullptr;
-}
 
 // The load's requests go to this service, as far as the scenario tells.
 bool Calls(const Load& load, const Service& service) {
@@ -44,7 +31,7 @@ void CheckKill(const Scenario& scenario, const Kill& kill, const std::string& pa
     reading.Report(path + ".signal", absl::StrCat(kill.signal(), " ends no process; write for example SIGKILL or SIGTERM",
                                                   stopping.count(kill.signal()) > 0 ? ", or a pause fault" : ""));
   }
-  const Service* service = FindService(scenario, kill.service());
+  const Service* service = FindNamed(scenario.services(), kill.service());
   const bool attached = service != nullptr && service->has_attach();
   if (kill.has_restart_after() && attached) {
     reading.Report(path + ".restart_after", absl::StrCat("squall did not start ", Quoted(kill.service()),
@@ -114,7 +101,7 @@ void CheckProcessFault(const Scenario& scenario, const Fault& fault, const std::
 
 void CheckLoadFault(const Scenario& scenario, const Fault& fault, const std::string& path, Reading& reading) {
   if (!fault.has_abandon() || !reading.Sound(path)) return;
-  const Load* load = FindLoad(scenario, fault.abandon().load());
+  const Load* load = FindNamed(scenario.load(), fault.abandon().load());
   if (load == nullptr) return;
   const absl::Duration patience = ToDuration(fault.abandon().patience());
   const absl::Duration gives_up = ToDuration(load->give_up_after());
@@ -125,10 +112,10 @@ void CheckLoadFault(const Scenario& scenario, const Fault& fault, const std::str
 }
 
 std::string CannotJudgeTimeout(const Scenario& scenario, const Timeout& timeout, const Fault& fault) {
-  const Load* load = FindLoad(scenario, timeout.load());
+  const Load* load = FindNamed(scenario.load(), timeout.load());
   if (load == nullptr) return "";
   if (fault.has_pause()) {
-    const Service* service = FindService(scenario, fault.pause().service());
+    const Service* service = FindNamed(scenario.services(), fault.pause().service());
     if (service == nullptr || !Calls(*load, *service)) return "";
     return absl::StrCat(Quoted(fault.name()), " stops ", service->name(), ", which ", load->name(),
                         " calls: late answers would tell nothing of its deadline; pause what it calls, or give the timeout another `fault`");

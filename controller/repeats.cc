@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "base/durations.h"
 #include "controller/plan.h"
 #include "controller/process_faults.h"
 #include "controller/scalars.h"
@@ -32,7 +33,7 @@ Scenario WithRepeats(const Scenario& scenario) {
       if (!before.empty()) {
         time.set_repeats(fault.name());
         time.set_after(before);
-        *time.mutable_at() = fault.has_rest() ? fault.rest() : ToProto(recovery);
+        *time.mutable_at() = fault.has_rest() ? fault.rest() : FromDuration(recovery);
       } else {
         for (const Fault& other : scenario.faults()) {
           if (other.name() == fault.after()) time.set_after(NamesOfTimes(other).back());

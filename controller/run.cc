@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "absl/types/span.h"
 #include "base/clock.h"
+#include "base/durations.h"
 #include "base/text.h"
 #include "base/version.h"
 #include "controller/agents.h"
@@ -528,8 +529,8 @@ absl::Status Run::StartSteps(PhaseEvent::Phase phase) {
     if (!assertion.rate_limiter().retry_after()) continue;
     RetryRejected& retry = *request.add_retry();
     retry.set_load(assertion.rate_limiter().load());
-    *retry.mutable_every() = ToProto(RetryEvery(assertion.rate_limiter()));
-    *retry.mutable_rest() = ToProto(RetryRest(assertion.rate_limiter()));
+    *retry.mutable_every() = FromDuration(RetryEvery(assertion.rate_limiter()));
+    *retry.mutable_rest() = FromDuration(RetryRest(assertion.rate_limiter()));
   }
   const absl::Status status = agents_->ForEach([&](Agents::Member& agent) {
     StartStepsReply reply;

@@ -2,10 +2,12 @@
 
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "base/durations.h"
 #include "controller/formats.h"
 #include "controller/schema.h"
 #include "controller/units.h"
@@ -102,20 +104,31 @@ absl::StatusOr<ScalarValue> ParseUnbounded(const FieldDescriptor& field, absl::s
 }
 
 // Bounds are written in the schema; a wrong one bounds nothing, and a test reads them all.
+struct Bounds {
+  std::optional<ScalarValue> least, most;
+};
+
+Bounds BoundsOf(const FieldDescriptor& field) {
+  const auto read = [&](const std::string& text) -> std::optional<ScalarValue> {
+    absl::StatusOr<ScalarValue> bound = ParseUnbounded(field, text);
+    if (text.empty() || !bound.ok()) return std::nullopt;
+    return *std::move(bound);
+  };
+  return {read(RulesOf(field).min()), read(RulesOf(field).max())};
+}
+
 absl::Status CheckBounds(const FieldDescriptor& field, const ScalarValue& value, absl::string_view text) {
-  const FieldRules& field_rules = RulesOf(field);
-  const std::string& min = field_rules.min();
-  const std::string& max = field_rules.max();
-  const absl::StatusOr<ScalarValue> least = ParseUnbounded(field, min);
-  const absl::StatusOr<ScalarValue> most = ParseUnbounded(field, max);
+  const std::string& min = RulesOf(field).min();
+  const std::string& max = RulesOf(field).max();
+  const Bounds bounds = BoundsOf(field);
   const std::string range = min.empty()   ? absl::StrCat("write ", max, " or less")
                             : max.empty() ? absl::StrCat("write ", min, " or more")
                             : min == max  ? absl::StrCat("write ", min)
                                           : absl::StrCat("write ", min, " to ", max);
-  if (!min.empty() && least.ok() && value < *least) {
+  if (bounds.least && value < *bounds.least) {
     return absl::InvalidArgumentError(absl::StrCat(Quoted(text), " is too little; ", range));
   }
-  if (!max.empty() && most.ok() && *most < value) {
+  if (bounds.most && *bounds.most < value) {
     return absl::InvalidArgumentError(absl::StrCat(Quoted(text), " is too much; ", range));
   }
   return absl::OkStatus();
@@ -153,7 +166,7 @@ void StoreScalar(const FieldDescriptor& field, const ScalarValue& value, Message
     case FieldDescriptor::CPPTYPE_MESSAGE: {
       Message* duration =
           add ? reflection.AddMessage(&message, &field) : reflection.MutableMessage(&message, &field);
-      duration->CopyFrom(ToProto(std::get<absl::Duration>(value)));
+      duration->CopyFrom(FromDuration(std::get<absl::Duration>(value)));
       return;
     }
     case FieldDescriptor::CPPTYPE_INT32: {
@@ -206,7 +219,7 @@ ScalarValue StoredValue(const Message& message, const FieldDescriptor& field, in
       const Message& duration = list ? reflection.GetRepeatedMessage(message, &field, index) : reflection.GetMessage(message, &field);
       google::protobuf::Duration copy;
       copy.CopyFrom(duration);
-      return FromProto(copy);
+      return ToDuration(copy);
     }
     case FieldDescriptor::CPPTYPE_INT32:
       return int64_t{list ? reflection.GetRepeatedInt32(message, &field, index) : reflection.GetInt32(message, &field)};
@@ -235,10 +248,9 @@ bool IsSane(const FieldDescriptor& field, const ScalarValue& value) {
 
 // What the plan fills in may be less than what a user may write, a step of a rate limiter's load for one: a hundredth at the least.
 bool IsWithinBounds(const FieldDescriptor& field, const ScalarValue& value) {
-  const absl::StatusOr<ScalarValue> least = ParseUnbounded(field, RulesOf(field).min());
-  const absl::StatusOr<ScalarValue> most = ParseUnbounded(field, RulesOf(field).max());
-  if (!RulesOf(field).max().empty() && most.ok() && *most < value) return false;
-  if (RulesOf(field).min().empty() || !least.ok() || !(value < *least)) return true;
+  const auto [least, most] = BoundsOf(field);
+  if (most && *most < value) return false;
+  if (!least || !(value < *least)) return true;
   if (const auto* number = std::get_if<double>(&value)) return 100 * *number >= std::get<double>(*least);
   if (const auto* duration = std::get_if<absl::Duration>(&value)) return 100 * *duration >= std::get<absl::Duration>(*least);
   return false;
@@ -251,8 +263,8 @@ absl::Status CheckField(Message& message, const FieldDescriptor& field, const st
   const int count = field.is_repeated() ? reflection.FieldSize(message, &field) : reflection.HasField(message, &field) ? 1 : 0;
   if (count == 0) {
     // Zero is not there, on the wire: where it may be the value, it is.
-    const absl::StatusOr<ScalarValue> least = ParseUnbounded(field, field_rules.min());
-    const bool may_be_zero = !field.is_repeated() && !field.has_presence() && least.ok() && *least == StoredValue(message, field, 0);
+    const std::optional<ScalarValue> least = BoundsOf(field).least;
+    const bool may_be_zero = !field.is_repeated() && !field.has_presence() && least && *least == StoredValue(message, field, 0);
     if (may_be_zero || field.real_containing_oneof() != nullptr) return absl::OkStatus();
     const absl::StatusOr<ScalarValue> by_default = ParseScalar(field, field_rules.default_());
     if (!field_rules.default_().empty() && !field.is_repeated() && by_default.ok()) {
@@ -301,16 +313,5 @@ absl::Status CheckMessage(Message& message, const std::string& path) {
 }  // namespace
 
 absl::Status CheckValues(Message& message) { return CheckMessage(message, ""); }
-
-google::protobuf::Duration ToProto(absl::Duration duration) {
-  google::protobuf::Duration proto;
-  proto.set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &duration));
-  proto.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(duration)));
-  return proto;
-}
-
-absl::Duration FromProto(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
 
 }  // namespace squall

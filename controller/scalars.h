@@ -31,8 +31,4 @@ void StoreScalar(const google::protobuf::FieldDescriptor& field, const ScalarVal
 // them. A default that is missing, since the field is younger than the file, is put in.
 absl::Status CheckValues(google::protobuf::Message& message);
 
-// Wire and code.
-google::protobuf::Duration ToProto(absl::Duration duration);
-absl::Duration FromProto(const google::protobuf::Duration& duration);
-
 }  // namespace squall

@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "base/durations.h"
 #include "controller/breaker_profiles.h"
 #include "controller/limiter_steps.h"
 #include "controller/plan.h"
@@ -205,10 +206,10 @@ void PlanLimits(Scenario& scenario, const Reading& reading) {
     absl::Duration length;
     for (const Step& step : LimiterSteps(spec, before)) {
       *load->add_steps() = step;
-      length += FromProto(step.for_());
+      length += ToDuration(step.for_());
     }
     load->set_rate(load->steps(0).rate());
-    before = length - FromProto(load->steps(load->steps_size() - 1).for_());
+    before = length - ToDuration(load->steps(load->steps_size() - 1).for_());
   }
 }
 
@@ -288,7 +289,7 @@ std::string Only(const List& list) {
 }
 
 void FillIn(LoadShedding& shedding) {
-  if (!shedding.has_accepted_within()) *shedding.mutable_accepted_within() = ToProto(1.2 * FromProto(shedding.slo()));
+  if (!shedding.has_accepted_within()) *shedding.mutable_accepted_within() = FromDuration(1.2 * ToDuration(shedding.slo()));
 }
 
 void FillIn(Fallback& fallback, const Scenario& scenario) {

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "base/durations.h"
 #include "controller/formats.h"
 #include "controller/limiter_steps.h"
 #include "controller/load_checks.h"
@@ -237,7 +238,7 @@ void CheckModel(const RateLimiter& limiter, const std::string& path, Reading& re
     }
     return;
   }
-  const double per_period = limiter.rate() * absl::ToDoubleSeconds(FromProto(limiter.period()));
+  const double per_period = limiter.rate() * absl::ToDoubleSeconds(ToDuration(limiter.period()));
   const double whole = std::round(per_period);
   if (whole < 1 || std::abs(per_period - whole) > 1e-6 * whole) {
     reading.Report(absl::StrCat(path, ".rate"),

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "base/durations.h"
 #include "controller/scalars.h"
 #include "controller/scenario_samples.h"
 #include "controller/schema.h"
@@ -112,18 +113,18 @@ TEST(Scenario, MinimalHasItsReferencesNamesAndDefaultsFilledIn) {
   EXPECT_EQ(fault.name(), "latency");
   EXPECT_EQ(fault.latency().edge(), "recommend");
   EXPECT_EQ(fault.latency().direction(), DIRECTION_RESPONSE);
-  EXPECT_EQ(FromProto(fault.latency().delay()), absl::Milliseconds(500));
+  EXPECT_EQ(ToDuration(fault.latency().delay()), absl::Milliseconds(500));
   EXPECT_EQ(fault.for_().seconds(), 10);
   const Timeout& timeout = scenario.assertions(0).timeout();
   EXPECT_EQ(timeout.load(), "checkout");
   EXPECT_EQ(timeout.fault(), "");
   EXPECT_EQ(timeout.at_least(), 20);
   EXPECT_FALSE(timeout.has_margin());
-  EXPECT_EQ(FromProto(scenario.assertions(1).circuit_breaker().closes_within()), absl::Seconds(8));
+  EXPECT_EQ(ToDuration(scenario.assertions(1).circuit_breaker().closes_within()), absl::Seconds(8));
   const Recovery& recovery = scenario.assertions(2).recovery();
   EXPECT_EQ(recovery.since(), Recovery::SINCE_HEAL);
   EXPECT_DOUBLE_EQ(recovery.latency_factor(), 1.2);
-  EXPECT_EQ(FromProto(recovery.latency_slack()), absl::Milliseconds(5));
+  EXPECT_EQ(ToDuration(recovery.latency_slack()), absl::Milliseconds(5));
   EXPECT_DOUBLE_EQ(recovery.errors_slack(), 0.5);
   EXPECT_DOUBLE_EQ(recovery.goodput(), 95);
   EXPECT_EQ(recovery.windows(), 10);

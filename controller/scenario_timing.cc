@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "base/durations.h"
+#include "base/messages.h"
 #include "base/text.h"
 #include "controller/assertion_checks.h"
 #include "controller/dns_checks.h"
@@ -84,15 +86,8 @@ class TimingChecker {
   }
 
  private:
-  const Service* FindService(const std::string& name) const {
-    for (const Service& service : scenario_.services()) {
-      if (service.name() == name) return &service;
-    }
-    return nullptr;
-  }
-
   bool IsAttached(const std::string& name) const {
-    const Service* service = FindService(name);
+    const Service* service = FindNamed(scenario_.services(), name);
     return service != nullptr && service->has_attach();
   }
 
@@ -288,13 +283,13 @@ class TimingChecker {
   // ---- assertions
 
   static absl::Duration MarginOf(const Timeout& timeout) {
-    return timeout.has_margin() ? FromProto(timeout.margin())
-                                : std::max(kLeastMargin, kMarginShare * FromProto(timeout.deadline()));
+    return timeout.has_margin() ? ToDuration(timeout.margin())
+                                : std::max(kLeastMargin, kMarginShare * ToDuration(timeout.deadline()));
   }
 
   void CheckTimeout(const Timeout& timeout, const std::string& path) {
     if (!reading_.Sound(path)) return;
-    const absl::Duration limit = FromProto(timeout.deadline()) + 2 * MarginOf(timeout);
+    const absl::Duration limit = ToDuration(timeout.deadline()) + 2 * MarginOf(timeout);
     CheckPatience(timeout, limit, path);
     CheckExercised(timeout, limit, path);
   }
@@ -305,12 +300,12 @@ class TimingChecker {
       const Load& load = scenario_.load(i);
       const std::string patience = absl::StrCat(ItemPath("load", i), ".give_up_after");
       if (load.name() != timeout.load() || !reading_.Sound(patience) ||
-          FromProto(load.give_up_after()) > limit)
+          ToDuration(load.give_up_after()) > limit)
         continue;
       const std::string message = absl::StrCat(
           "impossible timing: clients of ", load.name(), " give up after ",
-          HumanDuration(FromProto(load.give_up_after())), ", and the timeout of ",
-          HumanDuration(FromProto(timeout.deadline())), " with its margin allows ", HumanDuration(limit),
+          HumanDuration(ToDuration(load.give_up_after())), ", and the timeout of ",
+          HumanDuration(ToDuration(timeout.deadline())), " with its margin allows ", HumanDuration(limit),
           "; write in load ", load.name(), " give_up_after: ", DurationText(2 * limit));
       reading_.Report(reading_.Given(patience) ? patience : absl::StrCat(path, ".deadline"), message);
     }
@@ -364,7 +359,7 @@ class TimingChecker {
     reading_.Report(absl::StrCat(path, ".deadline"),
                     absl::StrCat("impossible timing: ", Quoted(longest_name), " makes calls wait no longer than ", HumanDuration(longest),
                                  stops ? "" : " for certain (delay - jitter)", ", which tells nothing about a deadline of ",
-                                 HumanDuration(FromProto(timeout.deadline())), "; write ",
+                                 HumanDuration(ToDuration(timeout.deadline())), "; write ",
                                  stops ? absl::StrCat("a stop of ", DurationText(limit), " or more (deadline + 2 margins)") : needed,
                                  ", or a shorter deadline"));
   }
@@ -375,7 +370,7 @@ class TimingChecker {
     const Timed* timed = FindTimed(recovery.fault());
     if (timed == nullptr || !timed->known) return;
     const bool since_inject = recovery.since() == Recovery::SINCE_INJECT;
-    const absl::Duration need = FromProto(recovery.within()) + recovery.windows() * WindowOf(recovery.load());
+    const absl::Duration need = ToDuration(recovery.within()) + recovery.windows() * WindowOf(recovery.load());
     const absl::Duration quiet_until =
         std::max((since_inject ? timed->at : timed->until) + need, timed->until);
     for (const Timed& other : timed_) {
@@ -393,7 +388,7 @@ class TimingChecker {
       reading_.Report(
           at, absl::StrCat(Quoted(other.fault->name()), " starts at ", HumanDuration(other.at),
                            ", before recovery from ", Quoted(timed->fault->name()), " can be judged (",
-                           HumanDuration(FromProto(recovery.within())), " and ", recovery.windows(),
+                           HumanDuration(ToDuration(recovery.within())), " and ", recovery.windows(),
                            " windows); write ", AtFor(other, quiet_until)));
       return;
     }

@@ -410,6 +410,11 @@ uint16_t Timeline::TraceOf(uint64_t prefix) const {
   return known == trace_prefixes.end() || prefix == 0 ? 0 : static_cast<uint16_t>(known - trace_prefixes.begin() + 1);
 }
 
+uint16_t Timeline::TraceOf(const std::string& load) const {
+  const auto totals = loads.find(load);
+  return totals == loads.end() ? 0 : TraceOf(totals->second.trace_prefix);
+}
+
 const FaultSpan* Timeline::FindFault(absl::string_view name) const {
   for (const FaultSpan& fault : faults) {
     if (fault.name == name) return &fault;

@@ -106,6 +106,8 @@ struct Timeline {
 
   // What calls of the load with this trace prefix have as their `trace`; 0: none carries it.
   uint16_t TraceOf(uint64_t prefix) const;
+  // The same, for the load of this name.
+  uint16_t TraceOf(const std::string& load) const;
 
   // Adds one record. Unsorted until Sort(). INVALID_ARGUMENT when the record contradicts itself or the
   // header.

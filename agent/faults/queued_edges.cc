@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent/net/live_reject.h"
+#include "base/messages.h"
 
 namespace squall {
 namespace {
@@ -21,12 +22,6 @@ std::string QueuedEdgeOf(const Fault& fault) {
 
 bool IsUdp(const Edge& edge) { return edge.protocol() == Edge::PROTOCOL_UDP; }
 
-template <typename Messages>
-const typename Messages::value_type* Named(const Messages& messages, const std::string& name) {
-  const auto found = std::find_if(messages.begin(), messages.end(), [&](const auto& each) { return each.name() == name; });
-  return found == messages.end() ? nullptr : &*found;
-}
-
 // The edge on which the fault resets connections from before the run; empty: on none.
 std::string RejectedEdgeOf(const Fault& fault) {
   if (fault.has_reset() && fault.reset().existing()) return fault.reset().edge();
@@ -37,7 +32,7 @@ std::string RejectedEdgeOf(const Fault& fault) {
 
 // Connections from before the run stay: latency reaches them by their packets.
 bool KeepsDirect(const Scenario& scenario, const Edge& edge) {
-  const Service* service = Named(scenario.services(), edge.from());
+  const Service* service = FindNamed(scenario.services(), edge.from());
   return service != nullptr && service->has_attach() && edge.relay_at().empty() && edge.existing() != Edge::EXISTING_RESET;
 }
 
@@ -47,7 +42,7 @@ absl::Status QueuedEdges::Prepare(const Scenario& scenario, PrepareReply& reply)
   std::string why_not;
   bool asked = false;
   for (const Fault& fault : scenario.faults()) {
-    const Edge* edge = Named(scenario.edges(), QueuedEdgeOf(fault));
+    const Edge* edge = FindNamed(scenario.edges(), QueuedEdgeOf(fault));
     if (edge == nullptr) continue;
     const bool must = !fault.has_latency() || IsUdp(*edge);
     if (!must && !KeepsDirect(scenario, *edge)) continue;
@@ -59,7 +54,7 @@ absl::Status QueuedEdges::Prepare(const Scenario& scenario, PrepareReply& reply)
                                  " from before the run are not slowed: ", why_not));
   }
   for (const Fault& fault : scenario.faults()) {
-    const Edge* edge = Named(scenario.edges(), RejectedEdgeOf(fault));
+    const Edge* edge = FindNamed(scenario.edges(), RejectedEdgeOf(fault));
     if (edge == nullptr || IsUdp(*edge) || !KeepsDirect(scenario, *edge)) continue;
     const std::string cannot = LiveReject::WhyNot();
     if (cannot.empty()) break;

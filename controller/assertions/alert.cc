@@ -43,9 +43,6 @@ struct Scene {
   bool stays_gone = false;
   bool footer = false;
 
-  int64_t Took(int64_t from_ns, int64_t to_ns) const {
-    return std::max<int64_t>(0, to_ns - from_ns - stalls.Within(from_ns, to_ns));
-  }
   std::optional<Obstacle> SilenceGate(int64_t from_ns, int64_t to_ns) const {
     const int64_t silent_ns = answering.SilentWithin(from_ns, to_ns);
     if (silent_ns <= kMostSilentNs) return std::nullopt;
@@ -58,18 +55,6 @@ struct Scene {
             footer ? "let the run go on for longer after the faults, and leave more time before the next one" : ""};
   }
 };
-
-void SetFigures(Promise& promise, int64_t measured_ns, int64_t limit_ns) {
-  promise.measured = Tenths(measured_ns);
-  promise.limit = absl::StrCat("at most ", Tenths(limit_ns));
-  promise.margin = Tenths(limit_ns - measured_ns);
-}
-
-void Break(Promise& promise, std::string text, int64_t at_ns) {
-  promise.result = Verdict::FAIL;
-  promise.text = std::move(text);
-  promise.first_broken_ns = at_ns;
-}
 
 std::optional<Obstacle> BeforeGate(const Scene& scene) {
   const Alert& spec = scene.spec;
@@ -93,7 +78,7 @@ std::string NeverFired(const Scene& scene, std::optional<int64_t> pending_ns) {
   const std::string never = absl::StrCat(spec.alert(), " never fired");
   const std::string allowed = absl::StrCat(" within ", HumanNanos(Nanos(spec.fires_within())), " of the injection");
   if (pending_ns)
-    return absl::StrCat(never, allowed, ": it was only pending, from ", Tenths(scene.Took(scene.begin_ns, *pending_ns)), " on");
+    return absl::StrCat(never, allowed, ": it was only pending, from ", Tenths(scene.stalls.Without(scene.begin_ns, *pending_ns)), " on");
   if (!scene.course.others.empty())
     return absl::StrCat(never, allowed, ": monitor ", spec.monitor(), " knows it only with other labels, ", scene.course.others);
   if (scene.answering.TellsByItself())
@@ -117,18 +102,17 @@ Promise CheckFires(const Scene& scene, int64_t& fired_ns) {
   const std::optional<int64_t> fired = scene.course.First(scene.begin_ns, scene.known_ns, Fires);
   if (fired) {
     fired_ns = *fired;
-    const int64_t took_ns = scene.Took(scene.begin_ns, *fired);
+    const int64_t took_ns = scene.stalls.Without(scene.begin_ns, *fired);
     const std::string pending = pending_ns && *pending_ns < *fired
-                                    ? absl::StrCat(" (pending after ", Tenths(scene.Took(scene.begin_ns, *pending_ns)), ")")
+                                    ? absl::StrCat(" (pending after ", Tenths(scene.stalls.Without(scene.begin_ns, *pending_ns)), ")")
                                     : "";
-    SetFigures(promise, took_ns, limit_ns);
+    promise.Took(took_ns, limit_ns);
     promise.text = absl::StrCat(spec.alert(), " fired ", Tenths(took_ns), " after the injection", pending);
     if (took_ns <= limit_ns) return promise;
     if (auto obstacle = scene.SilenceGate(scene.begin_ns, *fired)) {
       promise.Open(*obstacle);
     } else {
-      Break(promise,
-            absl::StrCat(spec.alert(), " fired only ", Tenths(took_ns), " after the injection, ", HumanNanos(within_ns),
+      promise.Break(absl::StrCat(spec.alert(), " fired only ", Tenths(took_ns), " after the injection, ", HumanNanos(within_ns),
                          " allowed", pending),
             due_ns);
     }
@@ -146,7 +130,7 @@ Promise CheckFires(const Scene& scene, int64_t& fired_ns) {
   } else if (auto obstacle = scene.SilenceGate(scene.begin_ns, due_ns)) {
     promise.Open(*obstacle);
   } else {
-    Break(promise, NeverFired(scene, pending_ns), due_ns);
+    promise.Break(NeverFired(scene, pending_ns), due_ns);
   }
   return promise;
 }
@@ -163,9 +147,8 @@ std::optional<Promise> Flapped(const Scene& scene, int64_t until_ns) {
   promise.name = "fires once";
   promise.limit = "once";
   promise.measured = absl::StrCat(fired, " times");
-  Break(promise,
-        absl::StrCat(scene.spec.alert(), " flapped: it fired ", fired, " times, the second time ",
-                     Tenths(scene.Took(scene.begin_ns, again_ns)), " after the injection"),
+  promise.Break(absl::StrCat(scene.spec.alert(), " flapped: it fired ", fired, " times, the second time ",
+                     Tenths(scene.stalls.Without(scene.begin_ns, again_ns)), " after the injection"),
         again_ns);
   return promise;
 }
@@ -180,19 +163,18 @@ Promise CheckResolves(const Scene& scene, int64_t fired_ns) {
   const std::optional<int64_t> resolved =
       resolved_before ? scene.course.First(fired_ns, from_ns, FiresNot) : scene.course.First(from_ns, scene.known_ns, FiresNot);
   const int64_t resolved_ns = resolved.value_or(scene.known_ns);
-  const int64_t took_ns = scene.Took(scene.cleared_ns, resolved_ns);
+  const int64_t took_ns = scene.stalls.Without(scene.cleared_ns, resolved_ns);
   const std::string took = absl::StrCat(Tenths(took_ns), scene.stays_gone ? " after the injection" : " after the healing");
   Promise promise;
   promise.name = "is resolved";
-  SetFigures(promise, took_ns, limit_ns);
+  promise.Took(took_ns, limit_ns);
   promise.text = resolved_before ? "resolved before the healing" : absl::StrCat("resolved ", took);
   if (took_ns <= limit_ns) {
     if (!resolved) promise.Open(scene.TooEarly("is not resolved yet"));
   } else if (auto obstacle = scene.SilenceGate(from_ns, resolved_ns)) {
     promise.Open(*obstacle);
   } else {
-    Break(promise,
-          absl::StrCat(spec.alert(), resolved ? " was resolved only " : " still fired ", took, " (", HumanNanos(within_ns),
+    promise.Break(absl::StrCat(spec.alert(), resolved ? " was resolved only " : " still fired ", took, " (", HumanNanos(within_ns),
                        " allowed)"),
           scene.cleared_ns + limit_ns);
   }

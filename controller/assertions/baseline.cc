@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/time/time.h"
+#include "base/messages.h"
 #include "controller/assertions/fault_time.h"
 #include "controller/plan.h"
 
@@ -26,10 +27,7 @@ double MedianOf(const std::vector<Window>& windows, double (*figure)(const Windo
 }  // namespace
 
 const Load* FindLoad(const Timeline& timeline, absl::string_view name) {
-  for (const Load& load : timeline.header.scenario().load()) {
-    if (load.name() == name) return &load;
-  }
-  return nullptr;
+  return FindNamed(timeline.header.scenario().load(), name);
 }
 
 Baseline BaselineOf(const Timeline& timeline, const Load& load) {

@@ -17,8 +17,6 @@
 namespace squall {
 namespace {
 
-// How late a record of a run that is still going on may reach the timeline.
-constexpr int64_t kDeliveryNs = 2'000'000'000;
 // Below this a quiet span could be chance.
 constexpr double kExpectedInOpenTime = 25;
 constexpr int64_t kShortestOpenNs = 400'000'000;
@@ -86,8 +84,7 @@ BreakerScene WholeOf(const CircuitBreaker& spec, const Timeline& timeline, const
   scene.calls_of_all = scene.calls_per_request;
   scene.begin_ns = *time.injected_ns;
   scene.over_ns = *time.over_ns;
-  scene.complete_ns = CompleteUntil(timeline, load);
-  if (!timeline.footer) scene.complete_ns = std::min(scene.complete_ns, timeline.last_ns - kDeliveryNs);
+  scene.complete_ns = CallsCompleteUntil(timeline, load);
   scene.peer_dead = time.AnyDeath();
   scene.cross_host_ns = CrossHostNs(timeline);
   scene.calls_hidden = std::any_of(time.parts.begin(), time.parts.end(),

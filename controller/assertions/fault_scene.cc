@@ -7,8 +7,6 @@
 namespace squall {
 namespace {
 
-// How late a record of a run that is still going on may reach the timeline.
-constexpr int64_t kDeliveryNs = 2'000'000'000;
 
 int64_t OwnNs(int64_t begin_ns, int64_t end_ns, const Stalls& stalls) {
   int64_t excused_ns = stalls.Within(begin_ns, end_ns);
@@ -37,8 +35,7 @@ std::optional<Obstacle> SetScene(absl::string_view load, absl::string_view fault
   if (auto obstacle = GeneratorGate(timeline, *scene.load, scene.baseline.begin_ns, scene.over_ns, stalls)) return obstacle;
   const auto requests = timeline.requests.find(scene.load->name());
   if (requests != timeline.requests.end()) scene.requests = requests->second;
-  scene.complete_ns = CompleteUntil(timeline, *scene.load);
-  if (!timeline.footer) scene.complete_ns = std::min(scene.complete_ns, timeline.last_ns - kDeliveryNs);
+  scene.complete_ns = CallsCompleteUntil(timeline, *scene.load);
   return std::nullopt;
 }
 

@@ -113,6 +113,16 @@ double LatePercent(const Timeline& timeline, const Load& load, int64_t begin_ns,
   return all == 0 ? 0 : 100.0 * static_cast<double>(late) / static_cast<double>(all);
 }
 
+// Why the first request that got no answer got none, as the generator saw it; empty: all were answered.
+std::string FirstError(const Timeline& timeline, const Load& load) {
+  const auto totals = timeline.loads.find(load.name());
+  if (totals == timeline.loads.end()) return "";
+  for (const LoadStats& stats : totals->second.series) {
+    if (!stats.first_error().empty()) return stats.first_error();
+  }
+  return "";
+}
+
 }  // namespace
 
 std::optional<Obstacle> SteadyGate(const Timeline& timeline) {
@@ -195,20 +205,6 @@ std::optional<Obstacle> GeneratorGate(const Timeline& timeline, const Load& load
                                " may be)"),
                   advice};
 }
-
-namespace {
-
-// Why the first request that got no answer got none, as the generator saw it; empty: all were answered.
-std::string FirstError(const Timeline& timeline, const Load& load) {
-  const auto totals = timeline.loads.find(load.name());
-  if (totals == timeline.loads.end()) return "";
-  for (const LoadStats& stats : totals->second.series) {
-    if (!stats.first_error().empty()) return stats.first_error();
-  }
-  return "";
-}
-
-}  // namespace
 
 std::string Unsteadiness(const Timeline& timeline, const Load& load, const Stalls& stalls) {
   const Steady& steady = timeline.header.scenario().steady();

@@ -44,9 +44,6 @@ struct Scene {
   bool comes_back = true;  // what the fault took away
   bool more_may_come = false;
 
-  int64_t Took(int64_t from_ns, int64_t to_ns) const {
-    return std::max<int64_t>(0, to_ns - from_ns - stalls.Within(from_ns, to_ns));
-  }
   int64_t ActsUntil() const { return comes_back ? over_ns : known_ns; }
   // No look is missing in the span, so that what was not seen was not.
   bool Covered(int64_t from_ns, int64_t to_ns) const { return known_ns >= to_ns && Gap(samples, from_ns, to_ns, stalls).empty(); }
@@ -62,18 +59,6 @@ struct Scene {
             more_may_come ? "" : "see that the agent runs all the time, and that the run comes to its end"};
   }
 };
-
-void SetFigures(Promise& promise, int64_t measured_ns, int64_t limit_ns) {
-  promise.measured = Tenths(measured_ns);
-  promise.limit = absl::StrCat("at most ", Tenths(limit_ns));
-  promise.margin = Tenths(limit_ns - measured_ns);
-}
-
-void Break(Promise& promise, std::string text, int64_t at_ns) {
-  promise.result = Verdict::FAIL;
-  promise.text = std::move(text);
-  promise.first_broken_ns = at_ns;
-}
 
 std::optional<Obstacle> BeforeGate(const Scene& scene) {
   const std::string& service = scene.spec.service();
@@ -99,9 +84,8 @@ Promise CheckStaysReady(const Scene& scene, const Looks& looks, int64_t until_ns
     const Look& first = looks.all[looks.unready.front().first];
     const std::string length = Tenths(looks.all[looks.unready.front().last].told_ns - first.told_ns);
     promise.measured = absl::StrCat("not ready for ", length);
-    Break(promise,
-          absl::StrCat(service, " had to stay ready, and was not for ", length, " from ",
-                       Tenths(scene.Took(scene.begin_ns, first.told_ns)), " after the injection on: it ", Said(first)),
+    promise.Break(absl::StrCat(service, " had to stay ready, and was not for ", length, " from ",
+                       Tenths(scene.stalls.Without(scene.begin_ns, first.told_ns)), " after the injection on: it ", Said(first)),
           first.told_ns);
   } else if (auto obstacle = StallGate(looks.left_out, n + looks.left_out, "look", scene.stalls)) {
     promise.Open(*obstacle);
@@ -126,9 +110,9 @@ Promise CheckUnready(const Scene& scene, const Looks& looks, int64_t& unready_ns
   promise.name = "not ready";
   if (!looks.unready.empty()) {
     const Look& first = looks.all[looks.unready.front().first];
-    const int64_t took_ns = scene.Took(scene.begin_ns, first.told_ns);
+    const int64_t took_ns = scene.stalls.Without(scene.begin_ns, first.told_ns);
     unready_ns = first.told_ns;
-    SetFigures(promise, took_ns, limit_ns);
+    promise.Took(took_ns, limit_ns);
     promise.text =
         absl::StrCat(service, " said that it was not ready ", Tenths(took_ns), " after the injection: it ", Said(first));
     if (took_ns <= limit_ns) return promise;
@@ -136,8 +120,7 @@ Promise CheckUnready(const Scene& scene, const Looks& looks, int64_t& unready_ns
       promise.Open(scene.Unknown("it was not seen to turn unready in time", scene.begin_ns, due_ns));
       return promise;
     }
-    Break(promise,
-          absl::StrCat(service, " said that it was ready until ", Tenths(took_ns), " after the injection (",
+    promise.Break(absl::StrCat(service, " said that it was ready until ", Tenths(took_ns), " after the injection (",
                        HumanNanos(within_ns), " allowed)"),
           due_ns);
     return promise;
@@ -156,8 +139,7 @@ Promise CheckUnready(const Scene& scene, const Looks& looks, int64_t& unready_ns
   } else if (!scene.Covered(scene.begin_ns, due_ns)) {
     promise.Open(scene.Unknown("it was not seen to turn unready", scene.begin_ns, due_ns));
   } else {
-    Break(promise,
-          absl::StrCat(service, " went on saying that it was ready for all of the ", Tenths(acted_ns), " that ",
+    promise.Break(absl::StrCat(service, " went on saying that it was ready for all of the ", Tenths(acted_ns), " that ",
                        scene.time.Names(), " acted", looks.alone > 0 ? ", but for single looks" : ""),
           due_ns);
   }
@@ -176,7 +158,7 @@ Promise CheckNames(const Scene& scene, const Looks& looks, int64_t unready_ns) {
     ++answers;
     if (absl::StrContains(*look.body, name)) continue;
     promise.measured = absl::StrCat("\"", look.body->substr(0, kShownOfBody), "\"");
-    Break(promise, absl::StrCat(service, " said that it was not ready, and did not name ", name, ": ", promise.measured),
+    promise.Break(absl::StrCat(service, " said that it was not ready, and did not name ", name, ": ", promise.measured),
           look.told_ns);
     return promise;
   }
@@ -206,23 +188,22 @@ Promise CheckReady(const Scene& scene) {
       continue;
     }
     const Look& last = looks.all.back();
-    const int64_t still_ns = scene.Took(scene.over_ns, last.told_ns);
-    SetFigures(promise, still_ns, limit_ns);
+    const int64_t still_ns = scene.stalls.Without(scene.over_ns, last.told_ns);
+    promise.Took(still_ns, limit_ns);
     if (still_ns <= limit_ns) {
       promise.Open(scene.Unknown(absl::StrCat(service, " was not ready again yet"), scene.over_ns, due_ns));
     } else {
-      Break(promise,
-            absl::StrCat(service, " was still not ready ", Tenths(still_ns), " after the healing", allowed, ": it ", Said(last)),
+      promise.Break(absl::StrCat(service, " was still not ready ", Tenths(still_ns), " after the healing", allowed, ": it ", Said(last)),
             due_ns);
     }
     return promise;
   }
-  const int64_t took_ns = scene.Took(scene.over_ns, ready_ns);
-  SetFigures(promise, took_ns, limit_ns);
+  const int64_t took_ns = scene.stalls.Without(scene.over_ns, ready_ns);
+  promise.Took(took_ns, limit_ns);
   promise.text = absl::StrCat("ready again ", Tenths(took_ns), " after the healing");
   if (took_ns > limit_ns) {
     if (scene.Covered(scene.over_ns, ready_ns)) {
-      Break(promise, absl::StrCat(service, " was ready again only ", Tenths(took_ns), " after the healing", allowed), due_ns);
+      promise.Break(absl::StrCat(service, " was ready again only ", Tenths(took_ns), " after the healing", allowed), due_ns);
     } else {
       promise.Open(scene.Unknown("it was not seen to be ready in time", scene.over_ns, ready_ns));
     }

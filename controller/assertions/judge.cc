@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/messages.h"
 #include "base/text.h"
 #include "controller/assertions/alert.h"
 #include "controller/assertions/bulkhead.h"
@@ -114,8 +115,7 @@ Judgement JudgeFairly(const Assertion& assertion, const Timeline& timeline) {
 
 // The names of the faults that the assertion is judged for one by one, as it is about one that repeats; empty: it is judged once.
 std::vector<std::string> JudgedFor(const Assertion& assertion, const Timeline& timeline) {
-  const google::protobuf::FieldDescriptor* kind =
-      assertion.GetReflection()->GetOneofFieldDescriptor(assertion, assertion.GetDescriptor()->FindOneofByName("kind"));
+  const google::protobuf::FieldDescriptor* kind = KindField(assertion);
   if (kind == nullptr) return {};
   const google::protobuf::FieldDescriptor* fault = kind->message_type()->FindFieldByName("fault");
   if (fault == nullptr) return {};
@@ -124,8 +124,7 @@ std::vector<std::string> JudgedFor(const Assertion& assertion, const Timeline& t
 }
 
 Assertion About(Assertion assertion, const std::string& name) {
-  const google::protobuf::FieldDescriptor* kind =
-      assertion.GetReflection()->GetOneofFieldDescriptor(assertion, assertion.GetDescriptor()->FindOneofByName("kind"));
+  const google::protobuf::FieldDescriptor* kind = KindField(assertion);
   google::protobuf::Message* spec = assertion.GetReflection()->MutableMessage(&assertion, kind);
   spec->GetReflection()->SetString(spec, kind->message_type()->FindFieldByName("fault"), name);
   return assertion;

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "controller/assertions/verdicts.h"
+#include "controller/assertions/words.h"
 
 namespace squall {
 namespace {
@@ -24,6 +25,18 @@ void Promise::Open(Obstacle obstacle) {
   advice = std::move(obstacle.advice);
   first_broken_ns = 0;
   examples.clear();
+}
+
+void Promise::Break(std::string what, int64_t at_ns) {
+  result = Verdict::FAIL;
+  text = std::move(what);
+  first_broken_ns = at_ns;
+}
+
+void Promise::Took(int64_t ns, int64_t limit_ns) {
+  measured = Tenths(ns);
+  limit = absl::StrCat("at most ", Tenths(limit_ns));
+  margin = Tenths(limit_ns - ns);
 }
 
 Verdict Conclude(const std::vector<Promise>& promises, Verdict verdict, const Timeline& timeline) {

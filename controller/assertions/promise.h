@@ -24,6 +24,10 @@ struct Promise {
 
   // INCONCLUSIVE for this reason, whatever looked broken.
   void Open(Obstacle obstacle);
+  // FAIL, with what was seen and when it was broken first.
+  void Break(std::string what, int64_t at_ns);
+  // The figures of what took a time.
+  void Took(int64_t ns, int64_t limit_ns);
 };
 
 // The worst of them, and of equals the first: its words and figures; what all say is among the details. A PASS says what

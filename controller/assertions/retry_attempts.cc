@@ -24,16 +24,10 @@ constexpr size_t kMostExamples = 10;
 
 using Calls = absl::Span<const Call* const>;
 
-// What the load's calls carry; 0: none does.
-uint16_t TraceOf(const RetryScene& scene) {
-  const auto totals = scene.timeline->loads.find(scene.load->name());
-  return totals == scene.timeline->loads.end() ? 0 : scene.timeline->TraceOf(totals->second.trace_prefix);
-}
-
 // The load's calls for which that holds, by request and then by their start.
 template <typename Is>
 std::vector<const Call*> Traced(const RetryScene& scene, Is is) {
-  const uint16_t trace = TraceOf(scene);
+  const uint16_t trace = scene.timeline->TraceOf(scene.load->name());
   std::vector<const Call*> calls;
   for (const Call* call : scene.calls) {
     if (trace != 0 && call->trace == trace && is(*call)) calls.push_back(call);
@@ -112,7 +106,7 @@ bool FansOut(const RetryScene& scene) {
 }  // namespace
 
 std::vector<const Call*> CallsOfFailing(const RetryScene& scene) {
-  const uint16_t trace = TraceOf(scene);
+  const uint16_t trace = scene.timeline->TraceOf(scene.load->name());
   // A load numbers its requests from 0: a bit for each is the least that tells them. Those of retries have numbers far beyond.
   std::vector<bool> failing(scene.requests.size() + scene.requests.size() / 8);
   absl::flat_hash_set<int64_t> others;

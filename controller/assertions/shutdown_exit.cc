@@ -47,12 +47,6 @@ const ServiceEvent* ExitOf(const Shutdown& shutdown) {
   return nullptr;
 }
 
-void Break(Promise& promise, std::string text, int64_t at_ns) {
-  promise.result = Verdict::FAIL;
-  promise.text = std::move(text);
-  promise.first_broken_ns = at_ns;
-}
-
 // Only some of its processes were signalled, and the service goes on: nobody saw when each of them ended.
 void CheckSomeGone(const Shutdown& shutdown, Promise& promise) {
   const Evidence& evidence = shutdown.span.evidence;
@@ -64,7 +58,7 @@ void CheckSomeGone(const Shutdown& shutdown, Promise& promise) {
   promise.text = gone;
   if (evidence.gone() >= evidence.signalled()) return;
   if (shutdown.Took(looked_ns) > shutdown.within_ns + kSeenWithinNs) {
-    Break(promise, absl::StrCat("only ", gone), looked_ns);
+    promise.Break(absl::StrCat("only ", gone), looked_ns);
   } else {
     promise.Open(
         {absl::StrCat("only ", gone, ", when they were last looked at"), "write `grace` on the kill, as long as `within`"});
@@ -77,7 +71,7 @@ void CheckStillRuns(const Shutdown& shutdown, int64_t limit_ns, Promise& promise
   const std::string ran = absl::StrCat(shutdown.kill.service(), " still ran ", Tenths(ran_ns), " after ", shutdown.kill.signal());
   promise.measured = absl::StrCat("not after ", Tenths(ran_ns));
   if (ran_ns > limit_ns) {
-    Break(promise, absl::StrCat(ran, " (", HumanNanos(shutdown.within_ns), " allowed)"), shutdown.known_ns);
+    promise.Break(absl::StrCat(ran, " (", HumanNanos(shutdown.within_ns), " allowed)"), shutdown.known_ns);
   } else {
     promise.Open({absl::StrCat(ran, ", and may for ", HumanNanos(shutdown.within_ns)),
                   shutdown.timeline.footer ? "let the run go on for longer after the kill" : ""});
@@ -97,8 +91,7 @@ Promise CheckExit(const Shutdown& shutdown) {
     const int64_t grace_ns = Nanos(kill.grace());
     promise.measured = absl::StrCat("SIGKILL after ", HumanNanos(grace_ns));
     promise.limit = "no SIGKILL";
-    Break(promise,
-          absl::StrCat(service, " still ran ", HumanNanos(grace_ns), " after ", kill.signal(), ", and was ended by SIGKILL"),
+    promise.Break(absl::StrCat(service, " still ran ", HumanNanos(grace_ns), " after ", kill.signal(), ", and was ended by SIGKILL"),
           shutdown.signalled_ns + grace_ns);
     return promise;
   }
@@ -114,7 +107,7 @@ Promise CheckExit(const Shutdown& shutdown) {
   promise.margin = Tenths(limit_ns - took_ns);
   promise.text = absl::StrCat(service, " ", how, ", ", after);
   if (took_ns > limit_ns) {
-    Break(promise, absl::StrCat(service, " ", how, " only ", after, " (", HumanNanos(shutdown.within_ns), " allowed)"),
+    promise.Break(absl::StrCat(service, " ", how, " only ", after, " (", HumanNanos(shutdown.within_ns), " allowed)"),
           exit->at_ns());
     return promise;
   }
@@ -129,7 +122,7 @@ Promise CheckExit(const Shutdown& shutdown) {
     promise.measured = how;
     promise.limit = absl::StrCat("0, ", 128 + number, " or ", kill.signal());
     promise.margin = "";
-    Break(promise, absl::StrCat(promise.text, "; ", promise.limit, " is expected"), exit->at_ns());
+    promise.Break(absl::StrCat(promise.text, "; ", promise.limit, " is expected"), exit->at_ns());
   }
   return promise;
 }

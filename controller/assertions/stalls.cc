@@ -56,4 +56,8 @@ int64_t Stalls::Within(int64_t begin_ns, int64_t end_ns) const {
   return within_ns;
 }
 
+int64_t Stalls::Without(int64_t begin_ns, int64_t end_ns) const {
+  return std::max<int64_t>(0, end_ns - begin_ns - Within(begin_ns, end_ns));
+}
+
 }  // namespace squall

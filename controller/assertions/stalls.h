@@ -40,6 +40,8 @@ class Stalls {
 
   // How much of [begin_ns, end_ns] fell into stalls.
   int64_t Within(int64_t begin_ns, int64_t end_ns) const;
+  // And how much did not; 0 where it ends before it begins.
+  int64_t Without(int64_t begin_ns, int64_t end_ns) const;
 
  private:
   Stalls(const std::vector<Stall>& stalls, int64_t most_left_out_percent, bool slight_too);

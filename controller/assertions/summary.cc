@@ -281,7 +281,7 @@ RunResult Summarize(const Timeline& timeline) {
   for (Judgement& judgement : JudgeAll(timeline)) {
     Verdict& verdict = *run.add_verdicts() = std::move(judgement.verdict);
     if (std::string alarms = FalseAlarmText(header.calibration(), verdict.assertion()); !alarms.empty()) {
-      AddDetail(verdict, "failed on nothing", std::move(alarms));
+      AddDetail(verdict, std::string(kFailedOnNothing), std::move(alarms));
     }
   }
   for (const Fault& fault : header.scenario().faults()) {

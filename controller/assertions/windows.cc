@@ -115,4 +115,9 @@ int64_t CompleteUntil(const Timeline& timeline, const Load& load) {
   return complete_ns;
 }
 
+int64_t CallsCompleteUntil(const Timeline& timeline, const Load& load) {
+  const int64_t complete_ns = CompleteUntil(timeline, load);
+  return timeline.footer ? complete_ns : std::min(complete_ns, timeline.last_ns - kDeliveryNs);
+}
+
 }  // namespace squall

@@ -68,5 +68,7 @@ absl::Span<const Request> IntendedWithin(absl::Span<const Request> requests, int
 // All requests of the load that were due before this time have ended and are in the timeline. In a run that
 // is over: until the load stopped.
 int64_t CompleteUntil(const Timeline& timeline, const Load& load);
+// And all calls that began before it.
+int64_t CallsCompleteUntil(const Timeline& timeline, const Load& load);
 
 }  // namespace squall

@@ -2,9 +2,19 @@
 
 #include <CLI/CLI.hpp>
 
+#include <cstdio>
+#include <string>
+
+#include "absl/strings/string_view.h"
 #include "controller/exit_code.h"
 
 namespace squall {
+
+// Says on stderr what went wrong, and gives back the exit code.
+inline int Complain(int exit_code, absl::string_view message) {
+  fprintf(stderr, "squall: %s\n", std::string(message).c_str());
+  return exit_code;
+}
 
 // Each adds one subcommand to the app; its callback stores the exit code.
 void AddRun(CLI::App& app, int& exit_code);

@@ -37,11 +37,6 @@ struct Options {
   bool quiet = false;
 };
 
-int Complain(int exit_code, absl::string_view message) {
-  fprintf(stderr, "squall: %s\n", std::string(message).c_str());
-  return exit_code;
-}
-
 RunOptions ForRuns(const Options& options, const std::atomic<int>& interrupts) {
   RunOptions run;
   run.runs_folder = options.runs;

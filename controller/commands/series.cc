@@ -32,11 +32,6 @@ struct Options {
   bool quiet = false;
 };
 
-int Complain(int exit_code, absl::string_view message) {
-  fprintf(stderr, "squall: %s\n", std::string(message).c_str());
-  return exit_code;
-}
-
 std::optional<LoadedScenario> LoadOne(const Options& options) {
   auto loaded = LoadFiles({options.path}, options.vars, options.agents);
   if (!loaded) return std::nullopt;
@@ -128,17 +123,21 @@ void PrintMargin(const Margin& find, const Varied& varied, const MarginSearch& s
   printf("  %s: %s\n", varied.Text(tripped->value).c_str(), Sure(*tripped, "holds").c_str());
 }
 
-void PrintMarginAsJson(const Margin& find, const Varied& varied, const MarginSearch& search) {
-  const auto as_json = [&](const Tried& tried) {
-    return absl::StrFormat(R"({"value": "%s", "held": %d, "tripped": %d})", varied.Text(tried.value), tried.held, tried.tripped);
+MarginResult ResultOf(const Margin& find, const Varied& varied, const MarginSearch& search) {
+  MarginResult result;
+  result.set_assertion(find.assertion());
+  result.set_field(find.field());
+  result.set_of(find.load().empty() ? find.fault() : find.load());
+  result.set_problem(search.Problem());
+  const auto tell = [&](const Tried& tried, MarginResult::Tried& of) {
+    of.set_value(varied.Text(tried.value));
+    of.set_held(tried.held);
+    of.set_tripped(tried.tripped);
   };
-  std::vector<std::string> tried;
-  for (const Tried& each : search.tried()) tried.push_back(as_json(each));
-  const Tried* held = search.LastThatHeld();
-  const Tried* tripped = search.FirstThatTripped();
-  printf("{\"assertion\": \"%s\", \"field\": \"%s\", \"last_that_held\": %s, \"first_that_tripped\": %s, \"tried\": [%s], \"problem\": \"%s\"}\n",
-         find.assertion().c_str(), find.field().c_str(), held == nullptr ? "null" : as_json(*held).c_str(),
-         tripped == nullptr ? "null" : as_json(*tripped).c_str(), absl::StrJoin(tried, ", ").c_str(), search.Problem().c_str());
+  if (search.LastThatHeld() != nullptr) tell(*search.LastThatHeld(), *result.mutable_last_that_held());
+  if (search.FirstThatTripped() != nullptr) tell(*search.FirstThatTripped(), *result.mutable_first_that_tripped());
+  for (const Tried& each : search.tried()) tell(each, *result.add_tried());
+  return result;
 }
 
 int FindTheMargin(const Options& options) {
@@ -162,8 +161,11 @@ int FindTheMargin(const Options& options) {
     }
     search.Tell(*tried);
   }
-  if (options.json) PrintMarginAsJson(find, *varied, search);
-  if (!search.Problem().empty()) return Complain(kExitInconclusive, search.Problem());
+  if (options.json) fputs(JsonText(ResultOf(find, *varied, search), /*lines=*/true).c_str(), stdout);
+  if (!search.Problem().empty()) {
+    return Complain(kExitInconclusive, absl::StrCat("no margin of ", find.assertion(), " between ", varied->Text(varied->from), " and ",
+                                                    varied->Text(varied->to), ": ", search.Problem()));
+  }
   if (!options.json) PrintMargin(find, *varied, search);
   return kExitPass;
 }
@@ -186,17 +188,14 @@ int Calibrate(const Options& options) {
   const Calibration calibration = CountFalseAlarms(loaded->scenario, results, absl::ToUnixNanos(absl::Now()));
   const absl::Status written = WriteCalibration(options.runs, loaded->scenario, calibration);
   if (!written.ok()) return Complain(kExitHarness, written.message());
+  if (options.json) fputs(JsonText(calibration, /*lines=*/true).c_str(), stdout);
   bool failed = false;
-  std::vector<std::string> lines;
   for (const Calibration::OfAssertion& of : calibration.assertions()) {
     failed |= of.failed() > 0;
-    lines.push_back(options.json ? absl::StrFormat(R"({"assertion": "%s", "failed": %d, "inconclusive": %d, "at_most": %.4f})", of.assertion(),
-                                                   of.failed(), of.inconclusive(), MostOf(of.failed(), calibration.runs()))
-                                 : absl::StrCat(of.assertion(), ": failed ", FalseAlarmText(calibration, of.assertion()),
-                                                of.inconclusive() > 0 ? absl::StrCat("; not judged in ", of.inconclusive()) : ""));
+    if (options.json) continue;
+    printf("%s: failed %s%s\n", of.assertion().c_str(), FalseAlarmText(calibration, of.assertion()).c_str(),
+           of.inconclusive() > 0 ? absl::StrCat("; not judged in ", of.inconclusive()).c_str() : "");
   }
-  printf("%s\n", options.json ? absl::StrFormat(R"({"runs": %d, "assertions": [%s]})", calibration.runs(), absl::StrJoin(lines, ", ")).c_str()
-                              : absl::StrJoin(lines, "\n").c_str());
   return failed ? kExitFail : kExitPass;
 }
 

@@ -6,6 +6,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "controller/calibration.h"
 #include "controller/report/escape.h"
 #include "controller/report/report.h"
 #include "controller/report/text_layout.h"
@@ -181,8 +182,12 @@ class TextPage {
 
   void Why(const Verdict& verdict) {
     if (verdict.kind() == "circuit_breaker") States(verdict);
+    if (verdict.result() != Verdict::PASS) Broken(verdict);
+    Facts(verdict);
+  }
+
+  void Broken(const Verdict& verdict) {
     const std::string indent(kReasonIndent, ' ');
-    if (verdict.result() == Verdict::PASS) return Facts(verdict);
     const Paint paint = PaintOf(verdict.result());
     Paragraph(absl::StrCat(indent, ResultWord(verdict.result()), ": "), verdict.reason(), kPlain, paint);
     if (!verdict.advice().empty()) Paragraph(absl::StrCat(indent, "→ "), verdict.advice());
@@ -192,13 +197,12 @@ class TextPage {
     if (!verdict.examples().empty()) {
       Paragraph(indent, absl::StrCat("example: trace id ", verdict.examples(0)), kDim);
     }
-    Facts(verdict);
   }
 
-  // A rate limiter makes several promises, of which the table shows one.
+  // A rate limiter makes several promises, of which the table shows one. What was calibrated says how noisy it is.
   void Facts(const Verdict& verdict) {
-    if (verdict.kind() != "rate_limiter") return;
     for (const Detail& detail : verdict.details()) {
+      if (verdict.kind() != "rate_limiter" && detail.name() != kFailedOnNothing) continue;
       Paragraph(absl::StrCat(std::string(kReasonIndent, ' '), TerminalText(detail.name()), ": "), detail.value(), kDim, kDim);
     }
   }
