@@ -25,6 +25,8 @@ namespace {
 constexpr int64_t kToldWithinNs = 11'000'000;
 // So many percent of the calls may be told more than that, as long as they stay within the margin.
 constexpr int64_t kMostHeldUpPercent = 10;
+// What piled up while a service had no core is worked off within so long.
+constexpr int64_t kWorkedOffNs = 500'000'000;
 
 // A call that the fault met, and the request that it was made for where that is known.
 struct Traced {
@@ -59,8 +61,7 @@ std::vector<Traced> CallsOf(const Timeout& spec, const std::string& edge, const 
   std::vector<Traced> calls;
   const auto found = timeline.calls.find(edge);
   if (found == timeline.calls.end()) return calls;
-  const auto totals = timeline.loads.find(spec.load());
-  const uint16_t trace = totals == timeline.loads.end() ? 0 : timeline.TraceOf(totals->second.trace_prefix);
+  const uint16_t trace = timeline.TraceOf(spec.load());
   const ByNumber requests(timeline, spec.load(), limits.begin_ns, limits.end_ns);
   for (const Call& call : found->second) {
     if (call.start_ns < limits.begin_ns || call.start_ns > limits.end_ns || !IsCall(call.result)) continue;
@@ -181,7 +182,9 @@ Promise CheckCancels(const Timeout& spec, const std::string& edge, const std::ve
                                                       : call.start_ns + call.TimeoutNs().value_or(limits.deadline_ns);
     const int64_t past_ns = call.end_ns - expiry_ns;
     if (past_ns > allowed_ns) {
-      if (past_ns - stalls.Within(std::min(expiry_ns, call.start_ns), call.end_ns) <= allowed_ns) {
+      // Who had no core could not give it up, and then had all at once to give up that had piled up.
+      const bool stalled = stalls.Touch(std::min(expiry_ns, call.start_ns), expiry_ns + allowed_ns);
+      if (stalled && past_ns - stalls.Within(std::min(expiry_ns, call.start_ns), call.end_ns) <= allowed_ns + kWorkedOffNs) {
         ++left_out;
         continue;
       }

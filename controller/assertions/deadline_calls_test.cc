@@ -243,6 +243,9 @@ TEST(DeadlineCalls, AreLeftOutWhereAStallExplainsThem) {
   EXPECT_EQ(Result(CalledWith({15}, slow), kCancels), Verdict::FAIL);
   const Verdict verdict = Judged(CalledWith({15}, slow).StandStill(15.35, 100), kCancels);
   EXPECT_EQ(verdict.result(), Verdict::PASS) << verdict.reason();
+  // What piled up meanwhile takes longer than the stall did, and ends.
+  EXPECT_EQ(Result(CalledWith({15}, {.ms = 900}).StandStill(15.35, 100), kCancels), Verdict::PASS);
+  EXPECT_EQ(Result(CalledWith({15}, {.ms = 900}).StandStill(15.8, 100), kCancels), Verdict::FAIL) << "it was to be given up before";
   EXPECT_EQ(Result(CalledWith({15}, {.ms = 2000}).StandStill(15.35, 100), kCancels), Verdict::FAIL);
   const Made held_up = {.after_ms = 150, .told_ms = 290};
   EXPECT_EQ(Result(CalledWith({15}, held_up), kPropagates), Verdict::FAIL);
