@@ -10,13 +10,13 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 // The load offers 200/s and a request may take 300 ms: 60 at a time.
-Rested Peaked(int64_t goroutines) {
+Rested Peaked(int64_t goroutines, int64_t after = 14) {
   Rested rested;
   rested.spec.mutable_peak()->mutable_deadline()->set_nanos(300'000'000);
   rested.spec.mutable_peak()->set_goroutines_each(4);
   rested.spec.mutable_peak()->set_heap_each(64 * 1024);
   rested.spec.mutable_peak()->set_fds_each(2);
-  rested.Before(Holds(14)).After(Holds(14));
+  rested.Before(Holds(14)).After(Holds(after));
   for (int i = 0; i < 20; ++i) rested.Sample(12 + 0.5 * i, Holds(i == 15 ? goroutines : 50));
   return rested;
 }
@@ -27,6 +27,12 @@ TEST(NoLeakPeak, HoldsWhatItsRequestsNeed) {
   EXPECT_EQ(verdict.reason(),
             "goroutines rose from 14 to 265 while faults acted (at most 264: 4 for each of 60 requests at a time)");
   EXPECT_EQ(verdict.first_broken_ns(), TimelineBuilder::Ns(19.5));
+}
+
+TEST(NoLeakPeak, IsToldBesideWhatNeverCameBack) {
+  Rested rested = Peaked(265, 25);
+  EXPECT_THAT(rested.Is(Verdict::FAIL).reason(),
+              AllOf(HasSubstr("goroutines 14 -> 25 (at most 24)"), HasSubstr("; goroutines rose from 14 to 265 while faults acted")));
 }
 
 TEST(NoLeakPeak, CountsWhatASurgeOffers) {

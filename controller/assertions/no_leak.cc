@@ -178,13 +178,14 @@ std::string PeakText(const PeakFinding& peak) {
                       AmountText(peak.held, static_cast<double>(peak.limit)), ": ", peak.why, ")");
 }
 
-void ConcludePeak(Verdict& verdict, const LeakScene& scene, const PeakStory& story) {
+bool IsTooMuch(const PeakFinding& peak) { return peak.TooMuch(); }
+
+// What was too much at the peak, with its place. REQUIRES: something was.
+std::string PeakReason(Verdict& verdict, const LeakScene& scene, const PeakStory& story) {
   std::vector<std::string> texts;
   std::vector<Held> held;
-  const PeakFinding* worst = nullptr;
   for (const PeakFinding& peak : story.findings) {
     if (!peak.TooMuch()) continue;
-    if (worst == nullptr) worst = &peak;
     texts.push_back(PeakText(peak));
     held.push_back(peak.held);
   }
@@ -193,8 +194,14 @@ void ConcludePeak(Verdict& verdict, const LeakScene& scene, const PeakStory& sto
     const std::string place = NameLeaks(verdict, held, scene.before(), *story.most, nullptr);
     if (!place.empty()) absl::StrAppend(&reason, "; ", place);
   }
+  return reason;
+}
+
+// REQUIRES: something was too much.
+void ConcludePeak(Verdict& verdict, const LeakScene& scene, const PeakStory& story) {
+  const auto worst = std::find_if(story.findings.begin(), story.findings.end(), IsTooMuch);
   verdict.set_result(Verdict::FAIL);
-  verdict.set_reason(reason);
+  verdict.set_reason(PeakReason(verdict, scene, story));
   verdict.set_measured(absl::StrCat(AmountText(worst->held, static_cast<double>(worst->most)), " ", NameOf(worst->held)));
   verdict.set_limit(absl::StrCat("at most ", AmountText(worst->held, static_cast<double>(worst->limit))));
   verdict.set_margin(AmountText(worst->held, static_cast<double>(worst->limit - worst->most)));
@@ -252,19 +259,22 @@ Judgement JudgeNoLeak(const NoLeak& spec, const Timeline& timeline, const Stalls
                          "run it again"});
     }
     ConcludeLeaks(verdict, scene, leaks, blamed);
-    return {std::move(verdict), scene.complete};
   }
   PeakStory peak;
   if (spec.has_peak()) {
     peak = PeakOf(scene, stalls);
     for (const PeakFinding& each : peak.findings) AddDetail(verdict, "at the peak", PeakText(each));
     if (!peak.unseen.empty()) AddDetail(verdict, "not seen at the peak", NamesOf(peak.unseen));
-    if (peak.obstacle) return obstructed(*peak.obstacle);
-    if (std::any_of(peak.findings.begin(), peak.findings.end(), [](const PeakFinding& each) { return each.TooMuch(); })) {
+    const bool too_much = !peak.obstacle && std::any_of(peak.findings.begin(), peak.findings.end(), IsTooMuch);
+    if (!leaks.empty() && too_much) {
+      verdict.set_reason(absl::StrCat(verdict.reason(), "; ", PeakReason(verdict, scene, peak)));
+    } else if (leaks.empty() && too_much) {
       ConcludePeak(verdict, scene, peak);
-      return {std::move(verdict), scene.complete};
+    } else if (leaks.empty() && peak.obstacle) {
+      return obstructed(*peak.obstacle);
     }
   }
+  if (verdict.result() == Verdict::FAIL) return {std::move(verdict), scene.complete};
   if (compared.known.empty()) return obstructed(NotSeen(scene, {Held::kThreads, Held::kRss}, "at rest"));
   if (!compared.unseen.empty()) {
     return obstructed(NotSeen(scene, compared.unseen, compared.lost ? "at rest after the faults" : "at rest"));

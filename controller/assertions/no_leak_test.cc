@@ -32,7 +32,7 @@ TEST(NoLeak, PassesWhenTheServiceHoldsWhatItHeldBefore) {
             "holds at rest what it held before: goroutines 14 -> 16 (at most 24), heap 4 MiB -> 4 MiB (at most 12 MiB), fds 9 -> "
             "8 (at most "
             "14), connections in CLOSE_WAIT 0 -> 0 (at most 2), established connections 3 -> 3 (at most 8), threads 8 -> 8 (at "
-            "most 12), RSS "
+            "most 24), RSS "
             "30 MiB -> 30 MiB (at most 46 MiB)");
   EXPECT_EQ(judgement.verdict.measured(), "16 goroutines");
   EXPECT_EQ(judgement.verdict.limit(), "at most 24");
@@ -81,7 +81,7 @@ TEST(NoLeak, JudgesEachThingByItsOwnLimit) {
   edge([](ServiceSample& sample, int more) { sample.set_close_wait(more); }, 2, "connections in CLOSE_WAIT 0 -> 3 (at most 2)");
   edge([](ServiceSample& sample, int more) { sample.set_established(3 + more); }, 5,
        "established connections 3 -> 9 (at most 8)");
-  edge([](ServiceSample& sample, int more) { sample.set_threads(8 + more); }, 4, "threads 8 -> 13 (at most 12)");
+  edge([](ServiceSample& sample, int more) { sample.set_threads(8 + more); }, 16, "threads 8 -> 25 (at most 24)");
   edge([](ServiceSample& sample, int more) { sample.set_rss_bytes((30 + more) * kMiB); }, 16,
        "RSS 30 MiB -> 47 MiB (at most 46 MiB)");
   edge([](ServiceSample& sample, int more) { sample.set_heap_bytes((4 + more) * kMiB); }, 8,

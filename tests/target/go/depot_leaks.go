@@ -6,19 +6,14 @@ import (
 	"sync"
 )
 
-const (
-	// So few that their goroutines alone would not be missed.
-	mostThreads = 8
-	kept        = 256 << 10
-)
+const kept = 256 << 10
 
 // leaks is what a mutant never gives back.
 type leaks struct {
-	mutex   sync.Mutex
-	never   chan struct{} // nobody sends
-	threads int
-	files   []*os.File
-	memory  [][]byte
+	mutex  sync.Mutex
+	never  chan struct{} // nobody sends
+	files  []*os.File
+	memory [][]byte
 }
 
 func (l *leaks) add(mutant string) {
@@ -28,9 +23,7 @@ func (l *leaks) add(mutant string) {
 	case "goroutine-per-timeout":
 		go waitForNobody(l.never)
 	case "thread-per-timeout":
-		if l.threads++; l.threads <= mostThreads {
-			go holdThread(l.never)
-		}
+		go holdThread(l.never)
 	case "fd-per-timeout":
 		if file, err := os.Open("/etc/passwd"); err == nil {
 			l.files = append(l.files, file)
