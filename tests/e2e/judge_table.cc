@@ -69,11 +69,13 @@ std::vector<JudgeRow> MakeRows() {
   broken("ignores-sigterm", "graceful_shutdown", "and was ended by SIGKILL");
   correct("assertions/no-leak");
   broken("goroutine-per-timeout", "no_leak", "waitForNobody");
-  broken("thread-per-timeout", "no_leak", "threads ");
+  broken("thread-per-timeout", "no_leak", "also threads ");
   broken("fd-per-timeout", "no_leak", "/etc/passwd");
   broken("heap-per-timeout", "no_leak", "leaks).add");
   correct("assertions/metric");
   broken("metric-lies", "tells-that-it-fails", "depot_dependency_up");
+  correct("assertions/own-traffic");
+  broken("no-fallback", "no-order-fails", "outcome=\"error\"} grew by ");
   correct("assertions/log");
   broken("silent", "tells-that-it-fails", "no line of depot matched");
   broken("logs-success", "tells-no-success", "order accepted by recommend");
