@@ -1,11 +1,8 @@
-// The circuit breaker of the bundled orders: sound it passes, each mutant fails for its own reason and breaks
-// nothing else; and of two processes behind one edge the bad one is named.
+// What is told of the circuit breaker of the bundled orders beside its verdict, which is judge_matrix_test's; and of two processes
+// behind one edge the bad one is named.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <deque>
-#include <filesystem>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -40,37 +37,6 @@ std::string DetailOf(const Verdict& verdict, const std::string& name) {
   return "";
 }
 
-// One run of the shipped scenario, from its start to its files. Once more when the machine was too busy to
-// tell.
-struct MutantRun {
-  explicit MutantRun(std::string of)
-      : mutant(std::move(of)),
-        ports({absl::StrCat("--var=port=", FreePort()), absl::StrCat("--var=peer_port=", FreePort())}) {}
-
-  std::string mutant;
-  std::vector<std::string> ports;
-  Checkout checkout;
-  int exit_code = -1;
-  Verdict breaker;
-  Verdict timeout;
-  std::string output;
-
-  void Do() {
-    for (int attempt = 0; attempt < 2; ++attempt) {
-      std::filesystem::remove_all(checkout.path() + "/runs");
-      Process run(checkout.Run({checkout.path() + "/scenarios/breaker/opens-and-closes.yaml",
-                                absl::StrCat("--var=mutant=", mutant), ports[0], ports[1]}));
-      exit_code = run.Wait(absl::Seconds(120));
-      output = run.Output();
-      const std::string folder = checkout.OnlyRun();
-      breaker = VerdictOfKind(folder, "circuit_breaker");
-      timeout = VerdictOfKind(folder, "timeout");
-      if (breaker.result() != Verdict::INCONCLUSIVE && timeout.result() != Verdict::INCONCLUSIVE) return;
-      printf("INCONCLUSIVE: %s\n", output.c_str());
-    }
-  }
-};
-
 class BreakerTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -80,41 +46,22 @@ class BreakerTest : public ::testing::Test {
   }
 };
 
-TEST_F(BreakerTest, SoundPassesAndEachMutantFailsForItsOwnReasonAndNoOther) {
+TEST_F(BreakerTest, OfASoundOneBothStatesAreTold) {
   const std::vector<std::string> before = Residue();
-  // All checkouts are there before the first process is: a program that is still being written while another
-  // thread forks cannot be executed.
-  std::deque<MutantRun> runs;
-  for (const char* mutant : {"none", "breaker-never-opens", "breaker-never-closes",
-                             "breaker-wedges-half-open", "breaker-floods-with-probes"}) {
-    runs.emplace_back(mutant);
-  }
-  std::vector<std::thread> threads;
-  for (MutantRun& run : runs) threads.emplace_back([&run] { run.Do(); });
-  for (std::thread& thread : threads) thread.join();
-  for (const MutantRun& run : runs) {
-    const bool sound = run.mutant == "none";
-    EXPECT_EQ(run.exit_code, sound ? 0 : 1) << run.mutant << "\n" << run.output;
-    EXPECT_EQ(run.breaker.result(), sound ? Verdict::PASS : Verdict::FAIL) << run.mutant << "\n"
-                                                                           << run.output;
-    EXPECT_EQ(run.timeout.result(), Verdict::PASS) << run.mutant << "\n" << run.output;
-  }
-  const Verdict& sound = runs[0].breaker;
+  Checkout checkout;
+  const JudgedRun run = RunToVerdict(checkout,
+                                     {checkout.path() + "/scenarios/breaker/opens-and-closes.yaml", absl::StrCat("--var=port=", FreePort()),
+                                      absl::StrCat("--var=peer_port=", FreePort())},
+                                     0);
+  EXPECT_EQ(run.exit_code, 0) << run.output;
+  const Verdict sound = VerdictOfKind(run.folder, "circuit_breaker");
+  EXPECT_EQ(sound.result(), Verdict::PASS) << run.output;
   EXPECT_THAT(sound.reason(), StartsWith("opened "));
   EXPECT_THAT(DetailOf(sound, "callers"), StartsWith("process "));
   EXPECT_THAT(DetailOf(sound, "state by calls"), StartsWith("closed, open from "));
   EXPECT_THAT(DetailOf(sound, "state by metric"), StartsWith("closed, open from "));
   EXPECT_THAT(DetailOf(sound, "state by metric"), HasSubstr("circuit_breaker_opened_total grew by "));
   EXPECT_EQ(DetailOf(sound, "state disagrees"), "");
-  EXPECT_THAT(runs[1].breaker.reason(), StartsWith("never opened"));
-  EXPECT_THAT(runs[2].breaker.reason(), StartsWith("did not close"));
-  EXPECT_THAT(runs[2].breaker.reason(), HasSubstr("answered, and did not stay closed"));
-  EXPECT_THAT(runs[3].breaker.reason(), StartsWith("did not close"));
-  EXPECT_THAT(runs[3].breaker.reason(), HasSubstr("it has tried nothing since the probe at "));
-  EXPECT_THAT(runs[3].breaker.reason(), HasSubstr("wedged half-open"));
-  EXPECT_THAT(runs[4].breaker.reason(), StartsWith("let "));
-  EXPECT_THAT(runs[4].breaker.reason(),
-              HasSubstr("calls through at once when it tried again; at most 1 may"));
   EXPECT_EQ(ResidueSince(before), std::vector<std::string>());
 }
 

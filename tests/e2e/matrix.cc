@@ -25,6 +25,8 @@ namespace {
 constexpr int kFirstPort = 27000;
 constexpr int kLastPort = 32000;
 constexpr int kApart = 250;
+// What starts takes a core for a moment: not all at once.
+constexpr absl::Duration kBetweenStarts = absl::Milliseconds(500);
 
 // The variables of the scenario that are ports, each with one that nobody listens on.
 std::vector<std::string> OwnPorts(const std::string& text, int& next_port) {
@@ -123,11 +125,13 @@ std::vector<MatrixResult> RunMatrix(const Checkout& checkout, const std::vector<
   std::vector<MatrixResult> results(cells.size());
   std::vector<Going> going;
   size_t next = 0;
+  absl::Time next_start = NowTime();
   int port = kFirstPort + getpid() % ((kLastPort - kFirstPort) / kApart) * kApart;
   static int round = 0;
   ++round;
   while (next < cells.size() || !going.empty()) {
-    while (next < cells.size() && static_cast<int>(going.size()) < parallel) {
+    if (next < cells.size() && static_cast<int>(going.size()) < parallel && NowTime() >= next_start) {
+      next_start = NowTime() + kBetweenStarts;
       const MatrixCell& cell = cells[next];
       const std::string path = absl::StrCat(checkout.path(), "/scenarios/", cell.scenario, ".yaml");
       const std::string runs = absl::StrCat(checkout.path(), "/matrix/", round, "-", next);
@@ -136,6 +140,7 @@ std::vector<MatrixResult> RunMatrix(const Checkout& checkout, const std::vector<
       for (const std::string& var : cell.vars) argv.push_back(absl::StrCat("--var=", var));
       going.push_back({next++, runs, std::make_unique<Process>(argv)});
     }
+    if (going.empty()) SleepBriefly();
     for (auto each = going.begin(); each != going.end();) {
       const int code = each->process->Wait(absl::Milliseconds(20));
       if (code == -1) {
