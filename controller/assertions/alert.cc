@@ -113,8 +113,8 @@ Promise CheckFires(const Scene& scene, int64_t& fired_ns) {
       promise.Open(*obstacle);
     } else {
       promise.Break(absl::StrCat(spec.alert(), " fired only ", Tenths(took_ns), " after the injection, ", HumanNanos(within_ns),
-                         " allowed", pending),
-            due_ns);
+                                 " allowed", pending),
+                    due_ns);
     }
     return promise;
   }
@@ -148,8 +148,8 @@ std::optional<Promise> Flapped(const Scene& scene, int64_t until_ns) {
   promise.limit = "once";
   promise.measured = absl::StrCat(fired, " times");
   promise.Break(absl::StrCat(scene.spec.alert(), " flapped: it fired ", fired, " times, the second time ",
-                     Tenths(scene.stalls.Without(scene.begin_ns, again_ns)), " after the injection"),
-        again_ns);
+                             Tenths(scene.stalls.Without(scene.begin_ns, again_ns)), " after the injection"),
+                again_ns);
   return promise;
 }
 
@@ -174,9 +174,9 @@ Promise CheckResolves(const Scene& scene, int64_t fired_ns) {
   } else if (auto obstacle = scene.SilenceGate(from_ns, resolved_ns)) {
     promise.Open(*obstacle);
   } else {
-    promise.Break(absl::StrCat(spec.alert(), resolved ? " was resolved only " : " still fired ", took, " (", HumanNanos(within_ns),
-                       " allowed)"),
-          scene.cleared_ns + limit_ns);
+    promise.Break(absl::StrCat(spec.alert(), resolved ? " was resolved only " : " still fired ", took, " (",
+                               HumanNanos(within_ns), " allowed)"),
+                  scene.cleared_ns + limit_ns);
   }
   return promise;
 }

@@ -198,6 +198,14 @@ void SetPassed(Verdict& verdict, const Findings& found) {
   SetFigures(verdict, slowest->findings.back());
 }
 
+// A breaker is told by when its calls come. Where it, or what it calls, had no core for much of the time, that says nothing of it.
+std::optional<Obstacle> StarvedGate(const BreakerScene& scene, const Finding& failed) {
+  constexpr int64_t kMomentNs = 100'000'000;
+  const int64_t until_ns = std::max(scene.over_ns, failed.first_broken_ns);
+  return StallGate(scene.stalls->Within(scene.begin_ns, until_ns) / kMomentNs, (until_ns - scene.begin_ns) / kMomentNs, "moment",
+                   *scene.stalls);
+}
+
 Judgement Conclude(const Findings& found, bool running) {
   Verdict verdict = found.verdict;
   AddFigures(verdict, found);
@@ -210,7 +218,9 @@ Judgement Conclude(const Findings& found, bool running) {
   AddStates(verdict, found);
   const bool fault_recorded = found.scenes.whole.complete_ns > found.scenes.whole.over_ns;
   if (const Deciding failed = First(found, Verdict::FAIL); failed.finding != nullptr) {
-    if (const auto obstacle = HungUpGate(found.scenes.whole, *failed.finding)) {
+    auto obstacle = HungUpGate(found.scenes.whole, *failed.finding);
+    if (!obstacle) obstacle = StarvedGate(found.scenes.whole, *failed.finding);
+    if (obstacle) {
       Judgement judgement = Obstructed({absl::StrCat(failed.lead, obstacle->reason), obstacle->advice}, std::move(verdict));
       judgement.final = fault_recorded;
       return judgement;

@@ -159,6 +159,24 @@ TEST(CircuitBreaker, FailsWhenItClosesOneBinAfterTheBudget) {
   EXPECT_EQ(Judged(SimulatedBreaker(), spec).result(), Verdict::FAIL);
 }
 
+TEST(CircuitBreaker, IsInconclusiveWhereOthersHadTheCoresForMostOfTheTime) {
+  CircuitBreaker spec = OpenFor2s();
+  spec.mutable_closes_within()->set_seconds(1);
+  // From the injection at 12 s until it had to be closed, 1 s after the healing.
+  const auto starved = [&](double seconds) {
+    Simulation simulation{SimulatedBreaker()};
+    TimelineBuilder builder = simulation.builder();
+    for (double at = 12; at < 12 + seconds; at += 0.2) builder.Starve("orders", at, 0.2);
+    const Timeline timeline = builder.Build();
+    return JudgeCircuitBreaker(spec, timeline, Stalls(timeline.starved, 50)).verdict;
+  };
+  EXPECT_EQ(starved(0).result(), Verdict::FAIL);
+  EXPECT_EQ(starved(4).result(), Verdict::FAIL);
+  EXPECT_EQ(starved(9).result(), Verdict::INCONCLUSIVE);
+  EXPECT_THAT(starved(9).reason(), HasSubstr("others had the cores, or the machine stood still, in 9"));
+  EXPECT_EQ(starved(9).advice(), "run it again on a machine with less else to do");
+}
+
 TEST(CircuitBreaker, FailsWhenItFloodsTheDependencyWithProbes) {
   SimulatedBreaker breaker;
   breaker.probes = 1000;

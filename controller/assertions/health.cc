@@ -84,9 +84,10 @@ Promise CheckStaysReady(const Scene& scene, const Looks& looks, int64_t until_ns
     const Look& first = looks.all[looks.unready.front().first];
     const std::string length = Tenths(looks.all[looks.unready.front().last].told_ns - first.told_ns);
     promise.measured = absl::StrCat("not ready for ", length);
-    promise.Break(absl::StrCat(service, " had to stay ready, and was not for ", length, " from ",
-                       Tenths(scene.stalls.Without(scene.begin_ns, first.told_ns)), " after the injection on: it ", Said(first)),
-          first.told_ns);
+    promise.Break(
+        absl::StrCat(service, " had to stay ready, and was not for ", length, " from ",
+                     Tenths(scene.stalls.Without(scene.begin_ns, first.told_ns)), " after the injection on: it ", Said(first)),
+        first.told_ns);
   } else if (auto obstacle = StallGate(looks.left_out, n + looks.left_out, "look", scene.stalls)) {
     promise.Open(*obstacle);
   } else if (!scene.Covered(scene.begin_ns, until_ns)) {
@@ -121,8 +122,8 @@ Promise CheckUnready(const Scene& scene, const Looks& looks, int64_t& unready_ns
       return promise;
     }
     promise.Break(absl::StrCat(service, " said that it was ready until ", Tenths(took_ns), " after the injection (",
-                       HumanNanos(within_ns), " allowed)"),
-          due_ns);
+                               HumanNanos(within_ns), " allowed)"),
+                  due_ns);
     return promise;
   }
   promise.limit = absl::StrCat("at most ", Tenths(limit_ns));
@@ -140,8 +141,8 @@ Promise CheckUnready(const Scene& scene, const Looks& looks, int64_t& unready_ns
     promise.Open(scene.Unknown("it was not seen to turn unready", scene.begin_ns, due_ns));
   } else {
     promise.Break(absl::StrCat(service, " went on saying that it was ready for all of the ", Tenths(acted_ns), " that ",
-                       scene.time.Names(), " acted", looks.alone > 0 ? ", but for single looks" : ""),
-          due_ns);
+                               scene.time.Names(), " acted", looks.alone > 0 ? ", but for single looks" : ""),
+                  due_ns);
   }
   return promise;
 }
@@ -159,7 +160,7 @@ Promise CheckNames(const Scene& scene, const Looks& looks, int64_t unready_ns) {
     if (absl::StrContains(*look.body, name)) continue;
     promise.measured = absl::StrCat("\"", look.body->substr(0, kShownOfBody), "\"");
     promise.Break(absl::StrCat(service, " said that it was not ready, and did not name ", name, ": ", promise.measured),
-          look.told_ns);
+                  look.told_ns);
     return promise;
   }
   if (answers == 0) {
@@ -193,8 +194,9 @@ Promise CheckReady(const Scene& scene) {
     if (still_ns <= limit_ns) {
       promise.Open(scene.Unknown(absl::StrCat(service, " was not ready again yet"), scene.over_ns, due_ns));
     } else {
-      promise.Break(absl::StrCat(service, " was still not ready ", Tenths(still_ns), " after the healing", allowed, ": it ", Said(last)),
-            due_ns);
+      promise.Break(
+          absl::StrCat(service, " was still not ready ", Tenths(still_ns), " after the healing", allowed, ": it ", Said(last)),
+          due_ns);
     }
     return promise;
   }

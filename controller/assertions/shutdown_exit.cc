@@ -91,8 +91,9 @@ Promise CheckExit(const Shutdown& shutdown) {
     const int64_t grace_ns = Nanos(kill.grace());
     promise.measured = absl::StrCat("SIGKILL after ", HumanNanos(grace_ns));
     promise.limit = "no SIGKILL";
-    promise.Break(absl::StrCat(service, " still ran ", HumanNanos(grace_ns), " after ", kill.signal(), ", and was ended by SIGKILL"),
-          shutdown.signalled_ns + grace_ns);
+    promise.Break(
+        absl::StrCat(service, " still ran ", HumanNanos(grace_ns), " after ", kill.signal(), ", and was ended by SIGKILL"),
+        shutdown.signalled_ns + grace_ns);
     return promise;
   }
   const ServiceEvent* exit = kill.count() > 0 ? nullptr : ExitOf(shutdown);
@@ -108,7 +109,7 @@ Promise CheckExit(const Shutdown& shutdown) {
   promise.text = absl::StrCat(service, " ", how, ", ", after);
   if (took_ns > limit_ns) {
     promise.Break(absl::StrCat(service, " ", how, " only ", after, " (", HumanNanos(shutdown.within_ns), " allowed)"),
-          exit->at_ns());
+                  exit->at_ns());
     return promise;
   }
   if (!exit->exit_known()) promise.text += " (its status is not known, as squall did not start it)";
