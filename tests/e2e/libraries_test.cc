@@ -111,7 +111,7 @@ TEST(Libraries, AreJudgedByWhatTheirDocumentsPromise) {
   if (HasProgram("/usr/sbin/nginx", "nginx-light")) add(NginxCases());
   if (opossum) add(CapacityCases());
   // Most of a run is waiting, and none of these works hard.
-  RunTargets(cases, 4, {kCart}, {kNode});
+  RunTargets(cases, 3, {kCart}, {kNode});
 }
 
 TEST(Libraries, HaveNoScenarioThatIsNeverRun) {

@@ -22,7 +22,7 @@ const std::map<std::string, std::string> kElsewhere = {
     {"existing-reset.yaml", "live_test"},
     {"tls.yaml", "tls_test"},
 };
-constexpr int kAtATime = 4;
+constexpr int kAtATime = 10;
 
 std::vector<std::string> NetworkScenarios(const Checkout& checkout) {
   std::vector<std::string> paths;

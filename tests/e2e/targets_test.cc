@@ -99,8 +99,8 @@ TEST(Targets, AreJudgedByWhatTheirSettingsPromise) {
   if (HasProgram("/usr/sbin/nginx", "nginx-light")) add(NginxCases());
   add(CpuCases());
   add(RateLimitCases());
-  // Most of a run is waiting; with more of them two cores are not enough for all.
-  RunTargets(cases, 4, {kStorefront});
+  // Most of a run is waiting.
+  RunTargets(cases, 8, {kStorefront});
 }
 
 // The Go service with what it calls, on ports of its own.
