@@ -168,6 +168,12 @@ Promise CheckPropagates(const Timeout& spec, const std::string& edge, const std:
   return promise;
 }
 
+// The cores were not there, for more than a twentieth of the time, for who had to give these calls up.
+bool Disturbed(const std::vector<Traced>& calls, const Stalls& stalls) {
+  const int64_t begin_ns = calls.front().call->start_ns, end_ns = calls.back().call->end_ns;
+  return stalls.Within(begin_ns, end_ns) * 20 > end_ns - begin_ns;
+}
+
 Promise CheckCancels(const Timeout& spec, const std::string& edge, const std::vector<Traced>& calls, const DeadlineLimits& limits,
                      const Timeline& timeline, const Stalls& stalls) {
   const int64_t within_ns = Nanos(spec.cancels_within());
@@ -215,6 +221,12 @@ Promise CheckCancels(const Timeout& spec, const std::string& edge, const std::ve
     promise.Open(TooFew(n, spec.at_least(), edge, absl::StrCat("was open when the deadline of ", deadline, " had passed"),
                         absl::StrCat("make the fault hold calls up for longer than ", HumanNanos(limits.deadline_ns + allowed_ns),
                                      ", and raise `rate` or its `for`")));
+  } else if (const bool few = static_cast<int64_t>(went_on.size()) * 100 <= static_cast<int64_t>(n) * kMostHeldUpPercent;
+             few && !went_on.empty() && Disturbed(calls, stalls)) {
+    // Who does not cancel goes on with nearly all.
+    promise.Open({absl::StrCat(OfAll(went_on.size(), n, edge), " that ran into the deadline of ", deadline, " went on for up to ",
+                               Tenths(longest_ns), " after it, while others had the cores at times, or the machine stood still"),
+                  "run it again on a machine with less else to do"});
   } else if (!went_on.empty()) {
     Break(promise,
           absl::StrCat(

@@ -252,6 +252,18 @@ TEST(DeadlineCalls, AreLeftOutWhereAStallExplainsThem) {
   EXPECT_EQ(Result(CalledWith({15}, held_up).StandStill(15.01, 100), kPropagates), Verdict::PASS);
 }
 
+TEST(DeadlineCalls, AreInconclusiveWhereFewGoOnAndTheMachineWasNotAlwaysThere) {
+  const auto late = [](int in_twenty) {
+    int i = 0;
+    return Called(12, 16, [=](double) mutable { return i++ % 20 < in_twenty ? Made{.ms = 2000} : Made{}; });
+  };
+  EXPECT_EQ(Result(late(1), kCancels), Verdict::FAIL);
+  const Verdict verdict = Judged(late(1).StandStill(14, 300), kCancels);
+  EXPECT_EQ(verdict.result(), Verdict::INCONCLUSIVE) << verdict.reason();
+  EXPECT_EQ(verdict.advice(), "run it again on a machine with less else to do");
+  EXPECT_EQ(Result(late(3).StandStill(14, 300), kCancels), Verdict::FAIL) << "15 % are not few";
+}
+
 TEST(DeadlineCalls, AreInconclusiveWhenStallsExplainTooMany) {
   TimelineBuilder builder = Called(12, 14, [](double at) {
     return at < 12.2 ? Made{.ms = 600} : at < 12.8 ? Made{.ms = 100, .result = ANSWERED} : Made{};
