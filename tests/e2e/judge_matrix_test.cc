@@ -1,6 +1,9 @@
-// Every correct service passes, and every broken one fails for its own reason, once: the matrix without the demo's scenarios that have
-// the same services as those of scenarios/breaker and scenarios/limiter. All of it ten times over is `bazel/test --full`.
+// Every correct service passes, and every broken one fails for its own reason, once: the matrix without the demo's scenarios, which break
+// the same promises of the same services. All of it ten times over is `bazel/test --full`.
 #include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
 
 #include "absl/strings/match.h"
 #include "tests/e2e/go_bugs_table.h"
@@ -11,9 +14,7 @@ namespace squall {
 namespace {
 
 // Most of a run is waiting; with more of them two cores are not enough for all.
-constexpr int kAtATime = 10;
-
-bool IsTwin(const std::string& scenario) { return absl::StartsWith(scenario, "demo/") && scenario != "demo/recommend"; }
+constexpr int kAtATime = 13;
 
 TEST(JudgeMatrix, CorrectServicesPassAndBrokenOnesFailForTheirOwnReason) {
   if (!IsRoot()) {
@@ -25,9 +26,11 @@ TEST(JudgeMatrix, CorrectServicesPassAndBrokenOnesFailForTheirOwnReason) {
     Checkout checkout({"tests/target/go/shop", "tests/target/go/depot"});
     std::vector<MatrixCell> cells;
     for (const MatrixCell& cell : MatrixCells(RunfilePath("tests/target/go"))) {
-      if (!IsTwin(cell.scenario)) cells.push_back(cell);
+      if (!absl::StartsWith(cell.scenario, "demo/")) cells.push_back(cell);
     }
-    ASSERT_GE(cells.size(), 90u);
+    ASSERT_GE(cells.size(), 85u);
+    // Those that work hard stand side by side in the tables.
+    std::shuffle(cells.begin(), cells.end(), std::mt19937(1));
     const auto say = [](const std::string& line) { printf("%s\n", line.c_str()); };
     std::vector<MatrixCell> unclear;
     for (const MatrixResult& result : RunMatrix(checkout, cells, kAtATime, say)) {
