@@ -2,9 +2,6 @@
 // the same promises of the same services. All of it ten times over is `bazel/test --full`.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <random>
-
 #include "absl/strings/match.h"
 #include "tests/e2e/go_bugs_table.h"
 #include "tests/e2e/matrix.h"
@@ -29,8 +26,6 @@ TEST(JudgeMatrix, CorrectServicesPassAndBrokenOnesFailForTheirOwnReason) {
       if (!absl::StartsWith(cell.scenario, "demo/")) cells.push_back(cell);
     }
     ASSERT_GE(cells.size(), 85u);
-    // Those that work hard stand side by side in the tables.
-    std::shuffle(cells.begin(), cells.end(), std::mt19937(1));
     const auto say = [](const std::string& line) { printf("%s\n", line.c_str()); };
     std::vector<MatrixCell> unclear;
     for (const MatrixResult& result : RunMatrix(checkout, cells, kAtATime, say)) {

@@ -7,6 +7,8 @@
 #include <functional>
 #include <memory>
 #include <map>
+#include <numeric>
+#include <random>
 #include <regex>
 #include <set>
 
@@ -123,6 +125,10 @@ std::vector<MatrixResult> RunMatrix(const Checkout& checkout, const std::vector<
     std::unique_ptr<Process> process;
   };
   std::vector<MatrixResult> results(cells.size());
+  // Those that work hard stand side by side in the tables.
+  std::vector<size_t> order(cells.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::shuffle(order.begin(), order.end(), std::mt19937(1));
   std::vector<Going> going;
   size_t next = 0;
   absl::Time next_start = NowTime();
@@ -132,13 +138,13 @@ std::vector<MatrixResult> RunMatrix(const Checkout& checkout, const std::vector<
   while (next < cells.size() || !going.empty()) {
     if (next < cells.size() && static_cast<int>(going.size()) < parallel && NowTime() >= next_start) {
       next_start = NowTime() + kBetweenStarts;
-      const MatrixCell& cell = cells[next];
+      const MatrixCell& cell = cells[order[next]];
       const std::string path = absl::StrCat(checkout.path(), "/scenarios/", cell.scenario, ".yaml");
       const std::string runs = absl::StrCat(checkout.path(), "/matrix/", round, "-", next);
       std::vector<std::string> argv = {checkout.squall(), "run", "--quiet", absl::StrCat("--runs=", runs), path};
       for (const std::string& var : OwnPorts(ReadFile(path), port)) argv.push_back(absl::StrCat("--var=", var));
       for (const std::string& var : cell.vars) argv.push_back(absl::StrCat("--var=", var));
-      going.push_back({next++, runs, std::make_unique<Process>(argv)});
+      going.push_back({order[next++], runs, std::make_unique<Process>(argv)});
     }
     if (going.empty()) SleepBriefly();
     for (auto each = going.begin(); each != going.end();) {
